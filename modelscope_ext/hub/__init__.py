@@ -1,0 +1,1 @@
+"""Step 1 of 6: which hub or folder a model string means."""

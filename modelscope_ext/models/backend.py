@@ -1,0 +1,119 @@
+"""The interface of a backend: one library that can load and run models, in one file `backends/<lib>_.py`.
+
+The hooks stand in the order in which they are called: `probe` (step 4), `files`, `load`, `predict`, `save`, `close`
+(step 5 and 6). A contributor subclasses `Backend`, overrides `probe` and `load`, usually `predict`, and names the class
+in the entry-point group ``modelscope_ext.backends``. `modelscope_ext.testing.BackendConformance` checks the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from modelscope_ext.models.resolution import Match, Resolution
+
+if TYPE_CHECKING:
+    from modelscope_ext.metadata.evidence import Evidence
+    from modelscope_ext.metadata.snapshot import Snapshot
+    from modelscope_ext.safety.grants import Grants
+
+__all__ = ["Backend", "Loaded"]
+
+
+@dataclass
+class Loaded:
+    """What `load` returns when `predict` needs more than the library's own object.
+
+    Attributes:
+        native: The library's own object, e.g. a `PreTrainedModel`; becomes `Model.native`.
+        parts: Whatever else belongs to it: tokenizer, processor, label names, the folder.
+        device: Where it lives, e.g. ``"cpu"`` or ``"cuda:0"``.
+    """
+
+    native: Any
+    parts: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+
+
+class Backend:
+    """One library, seen from outside. Instances hold no state: one is made on first use and shared by all threads.
+
+    Attributes:
+        name: The backend's name, as users write it in ``backend=``.
+        frameworks: The frameworks it runs in, the usual one first.
+        requires: Requirement strings (PEP 508) that any load needs; import names may differ.
+        install: The one command that installs them.
+        options: The keywords `load` takes beyond the common ones, each with one line of help.
+        call_options: The keywords `predict` takes, by task; the key ``"*"`` holds for all tasks.
+        tasks: The canonical tasks that `predict` serves.
+    """
+
+    name: ClassVar[str]
+    frameworks: ClassVar[tuple[str, ...]] = ("pytorch",)
+    requires: ClassVar[tuple[str, ...]] = ()
+    install: ClassVar[str] = ""
+    options: ClassVar[Mapping[str, str]] = {}
+    call_options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    tasks: ClassVar[tuple[str, ...]] = ()
+
+    def probe(self, evidence: Evidence) -> Match | None:
+        """Say whether this backend can load what `evidence` describes. Override.
+
+        Pure: no I/O, no imports of the library, the same answer on every machine. None means no claim.
+        """
+        raise NotImplementedError
+
+    def files(self, resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:
+        """Return exactly the names that `load` will open. Usually not overridden.
+
+        The default is every metadata file of at most the text limit plus `resolution.weights.files`.
+        """
+        from modelscope_ext.models.plan import default_files
+
+        return default_files(resolution, snapshot)
+
+    def load(self, folder: Path, resolution: Resolution, grants: Grants, **options: Any) -> Any:
+        """Load the model and return the library's own object, or `Loaded`. Override.
+
+        Gate B has passed before this is called. Every nested call into the library passes the trust arguments
+        (``trust_remote_code``, ``local_files_only``, ``weights_only``, ``use_safetensors``, ...) explicitly.
+
+        Args:
+            folder: The local folder, resolved.
+            resolution: The decision; `resolution.weights.files` are the files to read.
+            grants: What the caller permits.
+            **options: `device`, `device_map`, `dtype`, `variant`, `task`, `cfg_dict`, `base_model`,
+                `allow_missing_weights`, and the keywords of `options`; None where the caller said nothing.
+        """
+        raise NotImplementedError
+
+    def predict(self, native: Any, task: str, inputs: Sequence[Any], **options: Any) -> Sequence[Any] | Iterator[Any]:
+        """Run `task` on `inputs` and return one output per input, in order, in the task's schema. Usually overridden.
+
+        Args:
+            native: What `load` returned.
+            task: A canonical task name out of `tasks`.
+            inputs: Already normalised by the task's schema; never empty.
+            **options: The keywords of `call_options`, `batch_size`, and ``raw`` (True: the library's own outputs).
+        """
+        raise NotImplementedError(f"backend {self.name!r} has no predict()")
+
+    def stream(self, native: Any, task: str, item: Any, **options: Any) -> Iterator[Any]:
+        """Yield the output for one input piece by piece. Override where the library can."""
+        raise NotImplementedError(f"backend {self.name!r} cannot stream {task!r}")
+
+    def save(self, native: Any, folder: Path) -> None:
+        """Write the model into `folder` so that `load` finds it again. Usually overridden."""
+        raise NotImplementedError(f"backend {self.name!r} has no save()")
+
+    def close(self, native: Any) -> None:
+        """Let go of threads, files and device memory beyond what dropping the object frees. Usually not overridden."""
+
+    def code(self, resolution: Resolution) -> str:
+        """Return the snippet that does the same in the library's own words. Usually overridden."""
+        return ""
+
+    #: Maps a progress label to a callable; set by the command line. Kept here so that `load` can report long steps.
+    progress: ClassVar[Callable[[str, int, int], None] | None] = None

@@ -1,0 +1,1 @@
+"""For contributors: the conformance test class of backends."""

@@ -1,0 +1,1 @@
+"""Helpers below every other part: Config, Registry, requirement checks, text and records."""
