@@ -1,0 +1,33 @@
+# `make demo` shows the main job, `make test` passes the tests. Both need nothing but Python (3.10 or later) and make.
+PYTHON ?= python3
+DEMO := .venv-demo
+TOX := .venv/bin/tox
+
+.PHONY: demo test test-long bench clean
+
+demo: $(DEMO)/.installed
+	@echo "Installed: $$(du -sm --exclude=pip --exclude='pip-*' --exclude=setuptools --exclude='setuptools-*' $(DEMO) | cut -f1) MB on disk (without pip itself)"
+	$(DEMO)/bin/modelscope-ext demo
+
+$(DEMO)/.installed: setup.py requirements/core.txt $(shell find modelscope_ext -type f -not -name '*.pyc')
+	$(PYTHON) -m venv $(DEMO)
+	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements/core.txt ".[onnx]"
+	touch $@
+
+$(TOX): requirements/tools.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements/tools.txt tox
+	touch $@
+
+test: $(TOX)
+	$(TOX) run -e lint,type,core,pt
+
+test-long: $(TOX)
+	$(TOX) run -e core -- -m "long and not pt"
+	$(TOX) run -e pt -- -m long
+
+bench: $(TOX)
+	$(TOX) run -e bench
+
+clean:
+	rm -rf $(DEMO) .venv .tox build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
