@@ -1,0 +1,88 @@
+"""Tokenizers for the tiny models: a few dozen words and characters, made without any download."""
+
+from __future__ import annotations
+
+WORDS = tuple(
+    word
+    for line in (
+        "the a cat dog sat ran on mat log big small red blue house tree bird sings flies sleeps eats fish",
+        "happy sad good bad movie great awful was is very not hello world paris london lives in john mary works",
+        "at who where what city name how many this example about sport politics science yes no one two three",
+        "photo of sound rain",
+    )
+    for word in line.split()
+)
+CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,?!'-:"
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>' }} {{ m['content'] }} {{ '</s>' }} {% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }} {% endif %}"
+)
+
+
+def _pieces() -> list[str]:
+    return [*WORDS, *CHARACTERS, *(f"##{c}" for c in CHARACTERS)]
+
+
+def wordpiece_vocab() -> dict[str, int]:
+    """Return a BERT vocabulary: special tokens, then the words, then single characters."""
+    return {t: i for i, t in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[EMPTY]", *_pieces()])}
+
+
+def bert_tokenizer(**options):
+    """Return a fast BERT tokenizer of 156 pieces."""
+    from transformers import BertTokenizer
+
+    return BertTokenizer(vocab=wordpiece_vocab(), model_max_length=options.pop("model_max_length", 64), **options)
+
+
+def lm_tokenizer(*, chat: bool = False, seq2seq: bool = False, image: bool = False):
+    """Return a fast tokenizer in the style of Llama (BOS first), or of T5 (EOS last) with `seq2seq`."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from tokenizers.decoders import WordPiece as Decoder
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<pad>", "<s>", "</s>", "<unk>", "<|user|>", "<|assistant|>", "<|system|>", "<image>"]
+    vocab = {t: i for i, t in enumerate([*special, *_pieces()])}
+    core = Tokenizer(models.WordPiece(vocab, unk_token="<unk>", continuing_subword_prefix="##"))
+    core.normalizer = normalizers.Lowercase()
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.decoder = Decoder(prefix="##")
+    single, ids = ("$A </s>", [("</s>", 2)]) if seq2seq else ("<s> $A", [("<s>", 1)])
+    core.post_processor = processors.TemplateProcessing(single=single, pair=f"{single} $B", special_tokens=ids)
+    tokens = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>", "bos_token": "<s>"}
+    if seq2seq:
+        del tokens["bos_token"]
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        model_max_length=64,
+        additional_special_tokens=special[4:7] + (["<image>"] if image else []),
+        **tokens,
+    )
+    if chat:
+        tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
+
+
+def roberta_like_tokenizer():
+    """Return a fast byte-level BPE tokenizer without merges, in the style of CLIP and BART."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {t: i for i, t in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", *alphabet])}
+    core = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+        model_max_length=64,
+    )
