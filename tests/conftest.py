@@ -1,0 +1,63 @@
+"""What holds for every test: no sockets, libraries offline, homes of their own, and a process that is left as found."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.reference import OFFLINE
+
+_HOME = tempfile.TemporaryDirectory(prefix="home-")
+os.environ.update(OFFLINE)
+os.environ.update(
+    HF_HOME=str(Path(_HOME.name, "hf")),
+    MODELSCOPE_CACHE=str(Path(_HOME.name, "modelscope")),
+    XDG_CACHE_HOME=str(Path(_HOME.name, "cache")),
+)
+for _name in [n for n in os.environ if n.startswith("MODELSCOPE_EXT_")]:
+    del os.environ[_name]
+
+
+@pytest.fixture(autouse=True)
+def no_sockets(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Block every socket but Unix ones; a test that serves a hub on localhost is marked `enable_socket`."""
+    from pytest_socket import disable_socket, enable_socket
+
+    if request.node.get_closest_marker("enable_socket"):
+        yield
+        return
+    disable_socket(allow_unix_socket=True)
+    try:
+        yield
+    finally:
+        enable_socket()
+
+
+@pytest.fixture(autouse=True)
+def process_left_as_found() -> Iterator[None]:
+    """Fail a test after which the working directory, `sys.path` or the environment differ."""
+    cwd, path, environment = os.getcwd(), list(sys.path), dict(os.environ)
+    yield
+    environment["PYTEST_CURRENT_TEST"] = os.environ.get("PYTEST_CURRENT_TEST", "")
+    left = dict(os.environ, PYTEST_CURRENT_TEST=environment["PYTEST_CURRENT_TEST"])
+    assert os.getcwd() == cwd, "the working directory was changed"
+    assert sys.path == path, "sys.path was changed"
+    changed = {k for k in {*environment, *left} - _SET_BY_LIBRARIES if environment.get(k) != left.get(k)}
+    assert not changed, f"the environment was changed: {sorted(changed)}"
+
+
+#: Variables that libraries set for their own process when they are first imported.
+_SET_BY_LIBRARIES = frozenset(
+    ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "HF_MODULES_CACHE")
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which fixtures of the session build their tiny models, once each."""
+    return tmp_path_factory.mktemp("tiny")

@@ -1,0 +1,152 @@
+"""What another library answers, asked in a separate process that never imports this package.
+
+A script is Python text that finds its argument under the name `arg` and leaves its answer under the name `result`.
+Both travel as JSON; numpy arrays and scalars in the answer become lists and numbers. Scripts share one helper process,
+so that a library of four seconds is imported once; each runs in a fresh namespace, offline, with sockets blocked and
+with an import hook that refuses `modelscope_ext`. After each script the process looks at its own `sys.modules`.
+
+Example:
+    >>> reference("result = arg['x'] + 1", {"x": 1})
+    2
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from typing import Any
+
+__all__ = ["OFFLINE", "reference"]
+
+#: Environment of every process that a test starts: no network, no bars, no telemetry, one thread.
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "OMP_NUM_THREADS": "1",
+}
+
+_WORKER = r"""
+import io, json, os, socket, sys, traceback, warnings
+
+class Never:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "modelscope_ext":
+            raise ImportError("a reference must not import modelscope_ext")
+        return None
+
+def refuse(*args, **kwargs):
+    raise OSError("a reference must not open a socket")
+
+def plain(value):
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot travel as JSON: {value!r:.80}")
+
+sys.meta_path.insert(0, Never())
+socket.socket.connect = refuse
+warnings.simplefilter("ignore")
+answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+os.dup2(2, 1)
+for line in sys.stdin:
+    job = json.loads(line)
+    names = {"arg": job["arg"], "__name__": "__reference__"}
+    try:
+        exec(compile(job["script"], "<reference>", "exec"), names)
+        strangers = [m for m in sys.modules if m.split(".")[0] == "modelscope_ext"]
+        if strangers:
+            raise RuntimeError(f"the reference imported {strangers}")
+        answer = json.dumps({"result": names["result"]}, default=plain)
+    except BaseException:
+        answer = json.dumps({"error": traceback.format_exc()})
+    answers.write(answer + "\n")
+    answers.flush()
+"""
+
+
+class _Worker:
+    """One helper process, started on first use and asked one script at a time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.process: subprocess.Popen[str] | None = None
+        self.home: tempfile.TemporaryDirectory[str] | None = None
+
+    def start(self) -> subprocess.Popen[str]:
+        if self.process is None or self.process.poll() is not None:
+            self.close()
+            self.home = tempfile.TemporaryDirectory(prefix="reference-")
+            environment = {**os.environ, **OFFLINE, "HF_HOME": self.home.name, "PYTHONIOENCODING": "utf-8"}
+            environment.pop("PYTHONPATH", None)
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _WORKER],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                encoding="utf-8",
+                cwd=self.home.name,
+                env=environment,
+            )
+        return self.process
+
+    def ask(self, script: str, arg: Any) -> Any:
+        with self.lock:
+            process = self.start()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps({"script": script, "arg": arg}) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the reference process ended with {process.wait(10)} while it ran:\n{script}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(f"the reference script failed:\n{answer['error']}")
+        return answer["result"]
+
+    def close(self) -> None:
+        if self.process is not None:
+            assert self.process.stdin is not None
+            assert self.process.stdout is not None
+            self.process.stdin.close()
+            self.process.wait(30)
+            self.process.stdout.close()
+            self.process = None
+        if self.home is not None:
+            self.home.cleanup()
+            self.home = None
+
+
+_shared = _Worker()
+atexit.register(_shared.close)
+
+
+def reference(script: str, arg: Any = None, *, fresh: bool = False) -> Any:
+    """Run `script` without this package and return what it left in `result`.
+
+    Args:
+        script: Python text; reads `arg`, sets `result`.
+        arg: Anything that JSON can carry.
+        fresh: Use a process of its own, for scripts that change the library's state.
+
+    Raises:
+        RuntimeError: The script failed; its traceback is in the message.
+    """
+    if not fresh:
+        return _shared.ask(script, arg)
+    worker = _Worker()
+    try:
+        return worker.ask(script, arg)
+    finally:
+        worker.close()
