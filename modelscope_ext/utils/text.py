@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 
 __all__ = ["did_you_mean", "listing", "printable"]
-
-_UNSAFE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 
 
 def printable(value: object, limit: int = 120) -> str:
@@ -21,10 +18,8 @@ def printable(value: object, limit: int = 120) -> str:
     """
     text = value if isinstance(value, str) else repr(value)
     head = text[: limit + 1]
-    if not head.isascii() or not head.isprintable():
-        head = "".join(
-            c.encode("unicode_escape").decode("ascii") if unicodedata.category(c) in _UNSAFE else c for c in head
-        )
+    if not head.isprintable():
+        head = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in head)
     return head if len(text) <= limit and len(head) <= limit * 2 else head[: max(limit - 3, 0)] + "..."
 
 
