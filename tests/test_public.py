@@ -4,10 +4,10 @@ import pytest
 
 import modelscope_ext
 
-PROMISED = (
-    "Config Model ModelMetadata Snapshot pipeline resolve plan Tasks MODELS PIPELINES PREPROCESSORS BACKENDS "
-    "build_model build_pipeline build_preprocessor"
-).split(" ")
+PROMISED = {
+    "BACKENDS", "Config", "MODELS", "Model", "ModelMetadata", "PIPELINES", "PREPROCESSORS", "Snapshot", "Tasks",
+    "build_model", "build_pipeline", "build_preprocessor", "pipeline", "plan", "resolve",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted({*PROMISED, *modelscope_ext.__all__}))
