@@ -1,0 +1,103 @@
+"""`modelscope-ext env`: what is installed and which settings are in effect, for a report of a fault. No secrets."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import sys
+from collections.abc import Mapping
+
+from modelscope_ext import __version__
+from modelscope_ext.cli import exits
+from modelscope_ext.cli.output import Output
+
+__all__ = ["EXAMPLES", "configure", "run", "settings"]
+
+EXAMPLES = """\
+examples:
+  modelscope-ext env
+  modelscope-ext env --json"""
+
+#: Distributions worth naming in a report -> the oldest version without a known hole, or an empty string.
+LIBRARIES = {
+    "torch": "2.10", "transformers": "5.3", "diffusers": "0.38", "sentence-transformers": "6.0", "peft": "",
+    "accelerate": "", "safetensors": "", "tokenizers": "", "huggingface-hub": "", "modelscope": "",
+    "mindspore": "", "mindone": "", "mindformers": "", "onediff": "", "openmind": "", "openmind-hub": "",
+    "onnxruntime": "", "optimum": "", "tensorflow": "", "jax": "", "paddlepaddle": "", "numpy": "", "pillow": "",
+    "PyYAML": "", "addict": "", "yapf": "", "packaging": "", "rich": "",
+}  # fmt: skip
+
+#: Older lines that received the same corrections.
+PATCHED = {"transformers": "4.57."}
+
+#: Environment variables that this package or a library below it obeys.
+VARIABLES = (
+    "MODELSCOPE_EXT_FRAMEWORK", "MODELSCOPE_EXT_NO_REMOTE_CODE", "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN",
+    "HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS", "MODELSCOPE_CACHE", "MODELSCOPE_ENDPOINT",
+    "MODELSCOPE_API_TOKEN", "MODELSCOPE_LOG_LEVEL", "OPENMIND_HUB_ENDPOINT", "CUDA_VISIBLE_DEVICES",
+    "ASCEND_RT_VISIBLE_DEVICES", "OMP_NUM_THREADS", "NO_COLOR", "TERM", "HTTPS_PROXY", "HTTP_PROXY",
+)  # fmt: skip
+
+_BELOW = "below {}, the oldest release without a known hole: upgrade before you load what you do not trust"
+_SECRET = re.compile(r"TOKEN|KEY|SECRET|PASSWORD")
+_USER = re.compile(r"//[^/@\s]+@")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Take no arguments beyond the common ones."""
+
+
+def run(args: argparse.Namespace, output: Output) -> int:
+    """Print the report; nothing is imported to find the versions."""
+    system = {
+        "modelscope-ext": __version__,
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        "processors": str(os.cpu_count()),
+    }
+    installed = _libraries()
+    variables = settings(os.environ)
+    if output.json:
+        output.document({"system": system, "libraries": installed, "variables": variables})
+        return exits.OK
+    output.heading("system")
+    output.table(list(system.items()), styles=("dim",))
+    output.heading("libraries")
+    output.table(
+        [(name, row["version"] or "-", row["note"]) for name, row in installed.items()], styles=("", "cyan", "yellow")
+    )
+    output.heading("settings")
+    output.table(list(variables.items()) or [("(none set)",)], styles=("dim",))
+    return exits.OK
+
+
+def settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables in effect; of a secret only that it is set, of an address not its user and password.
+
+    Example:
+        >>> settings({"HF_TOKEN": "hf_abc", "HF_ENDPOINT": "https://me:pw@hub.example", "OTHER": "x"})
+        {'HF_ENDPOINT': 'https://***@hub.example', 'HF_TOKEN': '(set)'}
+    """
+    present = ((name, environ[name]) for name in VARIABLES if environ.get(name))
+    return {name: "(set)" if _SECRET.search(name) else _USER.sub("//***@", value) for name, value in present}
+
+
+def _libraries() -> dict[str, dict[str, str | None]]:
+    from modelscope_ext.utils.distributions import installed
+
+    rows: dict[str, dict[str, str | None]] = {}
+    for name, floor in LIBRARIES.items():
+        found = installed(name)
+        version = found.version if found else None
+        old = version and floor and _release(version) < _release(floor)
+        patched = version and name in PATCHED and version.startswith(PATCHED[name])
+        rows[name] = {"version": version, "note": _BELOW.format(floor) if old and not patched else ""}
+    return rows
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version: enough to compare with a floor."""
+    return tuple(int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3])

@@ -1,0 +1,145 @@
+"""`modelscope-ext list WHAT`: what this installation knows: backends, tasks, registered models and pipelines."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from modelscope_ext.cli import exits
+from modelscope_ext.cli.output import Output
+
+if TYPE_CHECKING:
+    from modelscope_ext.models.backend import Backend
+
+__all__ = ["EXAMPLES", "configure", "run"]
+
+EXAMPLES = """\
+examples:
+  modelscope-ext list backends           # and which tasks each of them serves
+  modelscope-ext list tasks
+  modelscope-ext list models --json      # what is registered, here and by other packages"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    parser.add_argument("what", choices=tuple(_LISTS), help="what to list")
+
+
+def run(args: argparse.Namespace, output: Output) -> int:
+    """Print the list; no library is imported for it."""
+    _LISTS[args.what](output)
+    return exits.OK
+
+
+def _backends(output: Output) -> None:
+    from modelscope_ext.models.builder import BACKENDS
+    from modelscope_ext.models.recognised import RECOGNISED
+
+    backends = {name: BACKENDS.get(name) for name in BACKENDS.names()}
+    rows = [_backend_row(name, backend) for name, backend in backends.items()]
+    others = sorted(set(RECOGNISED) - set(backends))
+    if output.json:
+        output.document({"backends": rows, "recognised": others})
+        return
+    output.heading("backends that load")
+    output.table(
+        [
+            (output.tick(r["installed"]), r["name"], ", ".join(r["frameworks"]), "" if r["installed"] else r["install"])
+            for r in rows
+        ],
+        styles=("green", "bold cyan"),
+    )
+    output.heading("tasks by backend")
+    _matrix(backends, output)
+    output.heading("recognised, not loadable here")
+    for line in _wrapped(others):
+        output.line(f"  {line}")
+
+
+def _backend_row(name: str, backend: Backend) -> dict[str, Any]:
+    from modelscope_ext.utils.requirement import check_requirements
+
+    return {
+        "name": name,
+        "frameworks": list(backend.frameworks),
+        "tasks": list(backend.tasks),
+        "requires": list(backend.requires),
+        "installed": all(check.ok for check in check_requirements(backend.requires)),
+        "install": backend.install,
+    }
+
+
+def _matrix(backends: dict[str, Backend], output: Output) -> None:
+    tasks = sorted({task for backend in backends.values() for task in backend.tasks})
+    rows = [(task, *(output.tick(True) if task in b.tasks else "." for b in backends.values())) for task in tasks]
+    output.table(rows, header=("task", *backends))
+
+
+def _tasks(output: Output) -> None:
+    from modelscope_ext.models.builder import BACKENDS
+    from modelscope_ext.models.tasks import ALIASES, TASKS
+
+    spellings: dict[str, list[str]] = {}
+    for alias, task in ALIASES.items():
+        spellings.setdefault(task, []).append(alias)
+    serving = {name: frozenset(BACKENDS.get(name).tasks) for name in BACKENDS.names()}
+    rows = [
+        {
+            "task": task,
+            "modality": modality,
+            "backends": [name for name, tasks in serving.items() if task in tasks],
+            "aliases": spellings.get(task, []),
+        }
+        for task, modality in TASKS.items()
+    ]
+    if output.json:
+        output.document(rows)
+        return
+    output.table(
+        [(r["task"], r["modality"], ", ".join(r["backends"]) or "-", ", ".join(r["aliases"])) for r in rows],
+        header=("task", "modality", "backends", "also written"),
+        styles=("cyan", "", "", "dim"),
+    )
+
+
+def _models(output: Output) -> None:
+    from modelscope_ext.models.builder import MODELS
+
+    _entries(MODELS, output)
+
+
+def _pipelines(output: Output) -> None:
+    from modelscope_ext.pipelines.builder import PIPELINES
+
+    _entries(PIPELINES, output)
+
+
+def _entries(registry: Iterable[Any], output: Output) -> None:
+    entries = list(registry)
+    if output.json:
+        output.document([entry.to_dict() for entry in entries])
+        return
+    if not entries:
+        output.note("nothing is registered; `@MODELS.register_module(...)` or an entry point does it")
+        return
+    keys = ("task", "backend", "framework", "model_type")
+    output.table(
+        [(e.name, *(", ".join(getattr(e, key)) or "any" for key in keys), e.origin) for e in entries],
+        header=("name", *keys, "registered by"),
+        styles=("bold cyan", "", "", "", "", "dim"),
+    )
+
+
+def _wrapped(names: list[str]) -> list[str]:
+    from textwrap import wrap
+
+    return wrap(", ".join(names), 100, break_on_hyphens=False)
+
+
+_LISTS: dict[str, Callable[[Output], None]] = {
+    "backends": _backends,
+    "tasks": _tasks,
+    "models": _models,
+    "pipelines": _pipelines,
+}

@@ -1,0 +1,71 @@
+"""Arguments that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+__all__ = ["add_common", "add_model", "key_value", "positive", "resolve_keywords"]
+
+#: Options of `add_model` that `resolve()` takes, by their keyword.
+_RESOLVE = ("task", "backend", "framework", "hub", "revision", "subfolder", "variant", "cache_dir", "token")
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add what every command takes."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print JSON on stdout, errors included")
+    group.add_argument("-q", "--quiet", action="store_true", help="errors only on stderr, no progress")
+    group.add_argument("-v", "--verbose", action="count", default=0, help="say more on stderr; -vv says all")
+    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_model(parser: argparse.ArgumentParser, *, choose: bool = True) -> None:
+    """Add MODEL and, with `choose`, the arguments that override what the files say."""
+    parser.add_argument("model", metavar="MODEL", help="a model folder, or a hub id such as org/name")
+    group = parser.add_argument_group("which model, which reading")
+    if choose:
+        group.add_argument("--task", help="task instead of the inferred one (`modelscope-ext list tasks`)")
+        group.add_argument("--backend", help="library instead of the inferred one (`modelscope-ext list backends`)")
+        group.add_argument("--framework", help="pytorch, mindspore, onnx, ... where several are possible")
+    group.add_argument("--subfolder", help="folder inside the model that holds it")
+    group.add_argument("--variant", help="weight variant, e.g. fp16")
+    group.add_argument("--revision", help="branch, tag or commit on the hub")
+    group.add_argument("--hub", help="hub to ask instead of the usual order")
+    group.add_argument("--cache-dir", help="where downloaded files live")
+    group.add_argument("--token", help="the hub's access token; better: the hub's environment variable")
+    group.add_argument("--local-files-only", action="store_true", help="never use the network")
+
+
+def resolve_keywords(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the keywords for `resolve()` that the user gave; what was not given keeps its default."""
+    given = {name: getattr(args, name, None) for name in _RESOLVE}
+    keywords = {name: value for name, value in given.items() if value is not None}
+    if getattr(args, "local_files_only", False):
+        keywords["local_files_only"] = True
+    return keywords
+
+
+def key_value(text: str) -> tuple[str, Any]:
+    """Read ``KEY=VALUE``; a value that is JSON is taken as JSON, any other as text.
+
+    Example:
+        >>> key_value("top_k=3"), key_value("suffix=.")
+        (('top_k', 3), ('suffix', '.'))
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+    import json
+
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def positive(text: str) -> int:
+    """Read an integer of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)

@@ -1,0 +1,257 @@
+"""Where the answers go: JSON, plain aligned text, or colours on a terminal; data on stdout, everything else on stderr.
+
+Commands say *what* they have (`document`, `line`, `heading`, `table`, `note`); this module decides how it looks. Every
+cell passes through `printable`, because most of them come from a stranger's files.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from modelscope_ext.cli import exits
+from modelscope_ext.utils.text import printable
+
+if TYPE_CHECKING:
+    import argparse
+    from types import TracebackType
+
+__all__ = ["Output", "is_terminal", "report_error", "size"]
+
+_CELL = 400  # characters of one cell at most
+
+
+class Output:
+    """What a command prints with.
+
+    Attributes:
+        json: Whether stdout carries JSON only.
+        quiet: Whether stderr carries errors only.
+        verbose: 0 to 2: warnings, what is done, everything.
+        colour: Whether stdout is a terminal that shows colours.
+    """
+
+    def __init__(
+        self, *, json: bool = False, quiet: bool = False, verbose: int = 0, stdout: TextIO | None = None
+    ) -> None:
+        self.stdout = stdout or sys.stdout
+        self.stderr = sys.stderr
+        self.json, self.quiet, self.verbose = json, quiet, verbose
+        self.colour = not json and is_terminal(self.stdout) and _colours_wanted()
+        self._handler: Any = None
+        self._console: Any = None
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Output:
+        """Make the output that the common options ask for."""
+        return cls(json=args.json, quiet=args.quiet, verbose=args.verbose)
+
+    def __enter__(self) -> Output:
+        for stream in (self.stdout, self.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")
+        if self.verbose:
+            self.show_logs()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._handler is not None:
+            from modelscope_ext.utils.logger import logger
+
+            logger.removeHandler(self._handler)
+
+    def show_logs(self) -> None:
+        """Send the package's log to stderr; without ``-v`` only where something has already imported logging."""
+        if self._handler is not None or not (self.verbose or "logging" in sys.modules):
+            return
+        import logging
+
+        from modelscope_ext.utils.logger import logger
+
+        self._handler = logging.StreamHandler(self.stderr)
+        self._handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+        self._handler.setLevel(
+            logging.ERROR if self.quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(self.verbose, 2)]
+        )
+        logger.addHandler(self._handler)
+        if self.verbose:
+            logger.setLevel(logging.INFO if self.verbose == 1 else logging.DEBUG)
+
+    # What goes to stdout
+
+    def document(self, value: Any) -> None:
+        """Print `value` as one indented JSON document."""
+        self._write(_dumps(value, indent=2))
+
+    def record(self, value: Any) -> None:
+        """Print `value` as one JSON line, at once."""
+        self._write(_dumps(value))
+        self.stdout.flush()
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """Print one line as it is; the caller has escaped it."""
+        if self.colour and style:
+            from rich.text import Text
+
+            self.console.print(Text(text, style=style), soft_wrap=True)
+        else:
+            self._write(text)
+
+    def heading(self, text: str) -> None:
+        """Print the title of a block."""
+        self.line(printable(text, _CELL), style="bold")
+
+    def table(
+        self,
+        rows: Iterable[Sequence[object]],
+        *,
+        header: Sequence[str] = (),
+        styles: Sequence[str] = (),
+        indent: int = 2,
+    ) -> None:
+        """Print `rows` in aligned columns; the last column is as long as it is."""
+        cells = [[_cell(value) for value in row] for row in rows]
+        if not cells:
+            return
+        if self.colour:
+            self._rich_table(cells, header, styles, indent)
+            return
+        lines = [list(header), *cells] if header else cells
+        widths = [max(len(row[column]) for row in lines if column < len(row)) for column in range(max(map(len, lines)))]
+        for row in lines:
+            text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+            self._write(" " * indent + text.rstrip())
+
+    def _rich_table(self, cells: list[list[str]], header: Sequence[str], styles: Sequence[str], indent: int) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        for column in range(max(map(len, cells))):
+            grid.add_column(style=styles[column] if column < len(styles) else "", overflow="fold")
+        margin = Text(" " * indent)
+        for row in ([list(header)] if header else []) + cells:
+            is_header = bool(header) and row == list(header)
+            texts = [Text(cell, style="dim" if is_header else "") for cell in row]
+            if texts:
+                texts[0] = Text.assemble(margin, texts[0])
+            grid.add_row(*texts)
+        self.console.print(grid)
+
+    @property
+    def console(self) -> Any:
+        """The rich console on stdout; only where `colour` is true."""
+        if self._console is None:
+            from rich.console import Console
+
+            self._console = Console(file=self.stdout, markup=False, highlight=False, emoji=False)
+        return self._console
+
+    def tick(self, ok: bool) -> str:
+        """Return a tick or a cross, in letters where the stream has no such characters."""
+        marks = ("\u2713", "\u2717")
+        try:
+            "".join(marks).encode(self.stdout.encoding or "ascii")
+        except (UnicodeError, LookupError):
+            marks = ("ok", "--")
+        return marks[0] if ok else marks[1]
+
+    def raw(self, text: str) -> None:
+        """Print one line that may hold the command's own escape sequences."""
+        self._write(text)
+
+    def piece(self, text: str | None) -> None:
+        """Print a part of a line at once; None ends the line."""
+        shown = "\n" if text is None else "\n".join(printable(line, 100_000) for line in str(text).split("\n"))
+        self.stdout.write(shown)
+        self.stdout.flush()
+
+    def _write(self, text: str) -> None:
+        self.stdout.write(f"{text}\n")
+
+    # What goes to stderr
+
+    def note(self, text: str) -> None:
+        """Say on stderr what was done, unless quiet."""
+        if not self.quiet:
+            self.stderr.write(f"{text}\n")
+
+
+def report_error(error: BaseException, arguments: Sequence[str]) -> int:
+    """Print `error` as one message on stderr, and as JSON on stdout with ``--json``; return its exit code."""
+    code = exits.code_of(error)
+    kind, name = type(error), getattr(error, "code", None)
+    message = _message(error)
+    label = f"{kind.__name__} [{name}]" if isinstance(name, str) else kind.__name__
+    sys.stderr.write(f"modelscope-ext: error: {label}: {message}\n")
+    verbose = any(a in ("--verbose", "-v", "-vv") for a in arguments)
+    cause = error.__cause__
+    while verbose and cause is not None:
+        sys.stderr.write(f"  caused by {type(cause).__name__}: {_message(cause)}\n")
+        cause = cause.__cause__
+    if code == 9:
+        sys.stderr.write("This is a fault of modelscope-ext; please report it with the output of --debug.\n")
+    if "--json" in arguments:
+        fields = {key: getattr(error, key) for key in ("code", "file", "field", "grant") if _known(error, key)}
+        record = {"error": {"class": kind.__name__, "message": message, "exit": code, **fields}}
+        sys.stdout.write(_dumps(record) + "\n")
+    return code
+
+
+def _known(error: BaseException, key: str) -> bool:
+    return isinstance(getattr(error, key, None), str)
+
+
+def _message(error: BaseException) -> str:
+    """Return the message of `error`, line breaks kept, everything else that could steer a terminal escaped."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return "\n".join(printable(line, 2000) for line in lines)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Say whether a person looks at `stream`."""
+    try:
+        return stream.isatty() and os.environ.get("TERM") != "dumb"
+    except ValueError:  # closed
+        return False
+
+
+def _colours_wanted() -> bool:
+    if os.environ.get("NO_COLOR"):
+        return False
+    from importlib.util import find_spec
+
+    return find_spec("rich") is not None
+
+
+def size(count: int) -> str:
+    """Return `count` bytes for a reader, in decimal units.
+
+    Example:
+        >>> size(999), size(268_400), size(4_900_000_000)
+        ('999 B', '268.4 kB', '4.9 GB')
+    """
+    if count < 1000:
+        return f"{count} B"
+    value, units = float(count), ("kB", "MB", "GB", "TB", "PB")
+    for unit in units:
+        value /= 1000
+        if value < 999.95 or unit == units[-1]:
+            break
+    return f"{value:.1f} {unit}"
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else printable(value if isinstance(value, str) else str(value), _CELL)
+
+
+def _dumps(value: Any, indent: int | None = None) -> str:
+    import json
+
+    from modelscope_ext.utils.record import plain
+
+    return json.dumps(plain(value), indent=indent, ensure_ascii=True)

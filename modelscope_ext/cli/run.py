@@ -1,0 +1,244 @@
+"""`modelscope-ext run MODEL [INPUT...]`: load a model and run its task, one answer per input, in order.
+
+Inputs are read one by one and answers are printed as they come, so that a pipe of any length needs no more memory than
+one batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+from modelscope_ext.cli import exits
+from modelscope_ext.cli.options import add_model, key_value, positive, resolve_keywords
+from modelscope_ext.cli.output import Output, is_terminal
+from modelscope_ext.errors import ModelScopeExtError, OptionError
+
+__all__ = ["EXAMPLES", "configure", "read_item", "run"]
+
+EXAMPLES = """\
+inputs:
+  Text, or the path of an image, a sound or a video: whatever the task takes. Tasks that take several fields, and chats,
+  take JSON. --file holds one input a line (a .jsonl file one JSON value); "-" and a pipe are read in the same way.
+
+examples:
+  modelscope-ext run ./sentiment "What a lovely day" "What a mess"
+  modelscope-ext run ./vit cat.png dog.png --json
+  modelscope-ext run ./reranker '{"query": "red fruit", "documents": ["a cherry", "a lemon"]}'
+  modelscope-ext run ./chat '[{"role": "user", "content": "Hi"}]' --stream --option max_new_tokens=50
+  modelscope-ext run ./zero-shot "It rains" --option 'candidate_labels=["weather", "sport"]'
+  cat lines.txt | modelscope-ext run ./embedder --batch-size 32 --json > vectors.jsonl"""
+
+#: Arguments that go to `pipeline()` under their own name when given.
+_LOAD = (
+    "device", "device_map", "dtype", "batch_size", "base_model", "code_sha256", "allow_sources",
+    "trust_remote_code", "allow_missing_weights",
+)  # fmt: skip
+
+#: Inputs of these kinds are the argument itself, whatever it looks like.
+_PLAIN = frozenset(("text", "image", "audio", "video"))
+_PICKLE = {"weights-only": "weights_only", "full": "full", "no": False}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of this command."""
+    add_model(parser)
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="an input; see below")
+    parser.add_argument("--file", metavar="F", help='read inputs from this file; "-" is stdin')
+    parser.add_argument("--output", metavar="F", help="write the answers to this file as JSON lines")
+    parser.add_argument("--stream", action="store_true", help="print each answer piece by piece as it is made")
+    parser.add_argument(
+        "--option", metavar="KEY=VALUE", type=key_value, action="append", default=[], help="an option of the task"
+    )
+    group = parser.add_argument_group("loading")
+    group.add_argument("--device", help="cpu, cuda, cuda:1, npu, mps, ...")
+    group.add_argument("--device-map", help="spread over devices, e.g. auto")
+    group.add_argument("--dtype", help="float32, float16, bfloat16 or auto")
+    group.add_argument("--batch-size", type=positive, metavar="N", help="inputs that run at once")
+    group.add_argument("--base-model", help="base of an adapter")
+    group.add_argument("--load-option", metavar="KEY=VALUE", type=key_value, action="append", default=[],
+                       help="an option of the backend")  # fmt: skip
+    group = parser.add_argument_group("permissions")
+    group.add_argument("--trust-remote-code", action="store_true", default=None, help="run Python of this model")
+    group.add_argument("--code-sha256", metavar="HEX", help="run it only with this digest")
+    group.add_argument("--allow-pickle", choices=tuple(_PICKLE), help="pickled weights (default: weights-only)")
+    group.add_argument("--allow-source", dest="allow_sources", metavar="SOURCE", action="append",
+                       help="another source that the model may lead to; repeatable")  # fmt: skip
+    group.add_argument("--allow-missing-weights", action="store_true", default=None, help="load an incomplete model")
+
+
+def run(args: argparse.Namespace, output: Output) -> int:
+    """Load the model, run the inputs through it and print the answers."""
+    texts = _texts(args, output)
+    with redirect_stdout(sys.stderr), _progress(output), _sink(args, output) as write:
+        # Whatever a library prints goes to stderr; stdout carries the answers alone.
+        pipe = _load(args)
+        try:
+            items = (read_item(pipe.task, text) for text in texts)
+            for answer in _answers(pipe, items, args):
+                write(answer)
+        finally:
+            pipe.close()
+    return exits.OK
+
+
+def _load(args: argparse.Namespace) -> Any:
+    from modelscope_ext.pipelines.builder import pipeline
+
+    keywords = resolve_keywords(args)
+    keywords |= {name: value for name in _LOAD if (value := getattr(args, name)) is not None}
+    if args.allow_pickle is not None:
+        keywords["allow_pickle"] = _PICKLE[args.allow_pickle]
+    keywords |= dict(args.load_option)
+    with _failure("loading the model"):
+        return pipeline(model=args.model, **keywords)
+
+
+def _answers(pipe: Any, items: Iterator[Any], args: argparse.Namespace) -> Iterator[Any]:
+    """Yield the answers in order; with ``--stream`` the pieces of each answer as `_Piece`."""
+    options = dict(args.option)
+    with _failure("running the model"):
+        if not args.stream:
+            yield from pipe(items, **options)
+            return
+        for item in items:
+            for piece in pipe(item, stream=True, **options):
+                yield _Piece(piece)
+            yield _Piece(None)
+
+
+class _Piece:
+    """A part of an answer; None ends the answer."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+@contextmanager
+def _failure(doing: str) -> Iterator[None]:
+    """Turn what a library raises into one of our errors; its own is the cause."""
+    try:
+        yield
+    except (ModelScopeExtError, OSError):
+        raise
+    except Exception as error:
+        raise ModelScopeExtError(f"{doing} failed: {type(error).__name__}: {error}") from error
+
+
+# Inputs
+
+
+def _texts(args: argparse.Namespace, output: Output) -> Iterable[str]:
+    """Return the inputs as text: the arguments, the lines of a file, or those of stdin."""
+    if args.inputs and args.file:
+        raise OptionError("give inputs as arguments or with --file, not both")
+    if args.inputs:
+        return list(args.inputs)
+    if args.file and args.file != "-":
+        return _lines(args.file)
+    if args.file == "-" or not is_terminal(sys.stdin):
+        return _nonempty(sys.stdin)
+    raise OptionError("no input: give it after MODEL, with --file F, or through a pipe")
+
+
+def _lines(name: str) -> Iterator[str]:
+    # Opened at once, so that a wrong name is an error before the model is loaded.
+    stream = open(name, encoding="utf-8-sig")  # noqa: SIM115
+    lines = _nonempty(stream)
+    return (_Json(line) for line in lines) if name.endswith((".jsonl", ".ndjson")) else lines
+
+
+class _Json(str):
+    """A line that is JSON whatever the task takes."""
+
+
+def _nonempty(stream: Iterable[str]) -> Iterator[str]:
+    try:
+        yield from (line for raw in stream if (line := raw.rstrip("\r\n")).strip())
+    except UnicodeDecodeError as error:
+        name = getattr(stream, "name", "the input")
+        raise OptionError(f"{name}: inputs are read as UTF-8 text, and this is not ({error})") from error
+
+
+def read_item(task: str, text: str) -> Any:
+    """Return one input of `task` from its text: JSON where the task takes more than text or a path.
+
+    Raises:
+        OptionError: The task takes several fields, and the text is not JSON.
+
+    Example:
+        >>> read_item("text-classification", "[1]"), read_item("text-ranking", '{"query": "q", "documents": []}')
+        ('[1]', {'query': 'q', 'documents': []})
+    """
+    from modelscope_ext.models.schemas import schema_of
+
+    schema = schema_of(task)
+    is_json = isinstance(text, _Json)
+    if schema.input in _PLAIN and not is_json:
+        return text
+    import json
+
+    looks = text.lstrip()[:1]
+    try:
+        value = json.loads(text) if is_json or looks in "{[" else text
+    except ValueError as error:
+        if is_json or schema.input == "fields":
+            raise OptionError(f"{task} takes {_shape(schema)}, and this is no JSON: {text[:80]!r} ({error})") from error
+        return text
+    if schema.input == "fields" and not isinstance(value, dict):
+        raise OptionError(f"{task} takes {_shape(schema)}, got {text[:80]!r}")
+    # A text that merely begins with a bracket stays text.
+    is_chat = isinstance(value, list) and all(isinstance(m, dict) for m in value)
+    is_text = schema.input in ("pair", "chat") and not isinstance(value, dict) and not (is_chat and value)
+    return text if is_text and not is_json else value
+
+
+def _shape(schema: Any) -> str:
+    if schema.input != "fields":
+        return f"one JSON value a line ({schema.input})"
+    return "a JSON object {" + ", ".join(f'"{name}": {kind}' for name, kind in schema.fields.items()) + "}"
+
+
+# Answers
+
+
+@contextmanager
+def _sink(args: argparse.Namespace, output: Output) -> Iterator[Any]:
+    """Yield the function that takes the answers: it prints them, or writes them to the file of ``--output``."""
+    from modelscope_ext.cli.answers import as_json, as_text
+
+    if args.output:
+        import json
+
+        from modelscope_ext.utils.atomic import replacing
+
+        with replacing(args.output) as stream:
+            yield lambda answer: stream.write(f"{json.dumps(as_json(_whole(answer)))}\n")
+    elif output.json:
+        yield lambda answer: output.record(as_json(_whole(answer)))
+    elif args.stream:
+        yield lambda answer: output.piece(answer.value)
+    else:
+        yield lambda answer: output.raw(as_text(answer))
+
+
+def _whole(answer: Any) -> Any:
+    return {"piece": answer.value} if isinstance(answer, _Piece) else answer
+
+
+@contextmanager
+def _progress(output: Output) -> Iterator[None]:
+    """Show what a backend reports of a long load, on a terminal."""
+    from modelscope_ext.cli.progress import Steps
+    from modelscope_ext.models.backend import Backend
+
+    before = Backend.progress
+    with Steps(output) as steps:
+        Backend.progress = staticmethod(steps) if steps.shown else None
+        try:
+            yield
+        finally:
+            Backend.progress = before
