@@ -1,0 +1,137 @@
+"""What is measured, row by row: ours, theirs, and the bound that the project set itself."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.folders import configuration, plain_transformers
+from benchmarks.measure import Timer, modules_after, process, repeated
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        title: What a reader sees.
+        make: Returns the two sides, (name, timer) each, ours first; called with a scratch folder.
+        at_most: The largest ratio of ours to theirs that is fine; None for a figure without a bound.
+        repeats: How often each side is measured.
+        check: Raises when the comparison would not be fair or its claim not true.
+    """
+
+    title: str
+    make: Callable[[Path], tuple[tuple[str, Timer], tuple[str, Timer]]]
+    at_most: float | None
+    repeats: int = 9
+    check: Callable[[], None] = field(default=lambda: None)
+
+
+_FORBIDDEN = {"torch", "transformers", "numpy", "pydantic", "modelscope", "onnxruntime", "PIL", "yaml", "rich"}
+
+
+def _imports_nothing_heavy() -> None:
+    found = _FORBIDDEN & modules_after("import modelscope_ext")
+    if found:
+        raise AssertionError(f"import modelscope_ext imports {sorted(found)}")
+
+
+def _inspect_imports_nothing_heavy() -> None:
+    from modelscope_ext.data import digits_folder
+
+    code = f"from modelscope_ext.cli import main; main(['inspect', {str(digits_folder())!r}])"
+    found = (_FORBIDDEN - {"yaml", "rich"}) & modules_after(code)
+    if found:
+        raise AssertionError(f"inspect imports {sorted(found)}")
+
+
+def _import(_: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
+    return (
+        ("import modelscope_ext", process("-c", "import modelscope_ext")),
+        ("import modelscope", process("-c", "import modelscope")),
+    )
+
+
+def _inspect(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
+    folder = plain_transformers(scratch / "inspected")
+    return (
+        ("modelscope-ext inspect DIR", process("-m", "modelscope_ext", "inspect", str(folder))),
+        ("import optimum's TasksManager", process("-c", "from optimum.exporters.tasks import TasksManager")),
+    )
+
+
+def _inspect_and_nothing(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
+    folder = plain_transformers(scratch / "bare")
+    return (
+        ("modelscope-ext inspect DIR", process("-m", "modelscope_ext", "inspect", str(folder))),
+        ("python -c pass", process("-c", "pass")),
+    )
+
+
+def _read_all(folder: Path) -> None:
+    """List the folder and parse its metadata files, as the fastest possible resolver would have to."""
+    import orjson
+
+    with os.scandir(folder) as entries:
+        found = [(entry.path, entry.stat().st_size) for entry in entries]
+    for path, _ in found:
+        if path.endswith(".json"):
+            with open(path, "rb") as stream:
+                orjson.loads(stream.read())
+
+
+def _resolve_first(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
+    from modelscope_ext.models.resolve import cache_clear, resolve
+
+    folder = plain_transformers(scratch / "first")
+    return (
+        ("resolve(folder), first time", repeated(lambda: resolve(folder), before=cache_clear)),
+        ("scandir + orjson on its files", repeated(lambda: _read_all(folder))),
+    )
+
+
+def _resolve_again(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
+    from modelscope_ext.models.resolve import resolve
+
+    folder = plain_transformers(scratch / "again")
+    return (
+        ("resolve(folder), unchanged", repeated(lambda: resolve(folder))),
+        ("scandir + orjson on its files", repeated(lambda: _read_all(folder))),
+    )
+
+
+def _config(size: int) -> Callable[[Path], tuple[tuple[str, Timer], tuple[str, Timer]]]:
+    def make(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
+        from modelscope.utils.config import Config as TheirConfig
+        from modelscope_ext.utils.config import Config
+
+        path = str(configuration(scratch / f"configuration-{size}.json", size))
+        if Config.from_file(path).to_dict() != TheirConfig.from_file(path).to_dict():
+            raise AssertionError(f"the two read {path} differently")
+        # Rounds start with a clean heap, so that neither side pays for the other's garbage.
+        return (
+            ("Config.from_file", repeated(lambda: Config.from_file(path), before=_tidy(size))),
+            ("ModelScope's Config.from_file", repeated(lambda: TheirConfig.from_file(path), before=_tidy(size))),
+        )
+
+    return make
+
+
+def _tidy(size: int) -> Callable[[], object]:
+    return gc.collect if size > 50_000 else lambda: None
+
+
+ROWS = {
+    "import": Row("import, whole process", _import, 1 / 30, check=_imports_nothing_heavy),
+    "inspect": Row("inspect, cold", _inspect, 1 / 60, repeats=5, check=_inspect_imports_nothing_heavy),
+    "inspect-bare": Row("inspect against an empty Python", _inspect_and_nothing, None, repeats=15),
+    "resolve": Row("resolve, first time", _resolve_first, 10, repeats=15),
+    "resolve-again": Row("resolve, nothing changed", _resolve_again, 3, repeats=15),
+    "config-300B": Row("Config.from_file, 300 B", _config(300), 1 / 10, repeats=11),
+    "config-100kB": Row("Config.from_file, 100 kB", _config(100_000), 1 / 8, repeats=7),
+    "config-2MB": Row("Config.from_file, 2 MB", _config(2_000_000), 1 / 4, repeats=5),
+}
