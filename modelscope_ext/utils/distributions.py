@@ -8,7 +8,7 @@ standard library is asked after all.
 The working directory is never searched: it may be a stranger's model folder with a planted ``x.dist-info``.
 """
 
-# ruff: noqa: PTH  (sys.path holds strings, and this runs at every start)
+# ruff: noqa: PTH110, PTH113, PTH116, PTH118 - sys.path holds strings, and this runs at every start
 from __future__ import annotations
 
 import os
