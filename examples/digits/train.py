@@ -46,9 +46,7 @@ def split() -> tuple[Any, Any, Any, Any]:
 
     digits = load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-    return tuple(
-        train_test_split(images, digits.target, test_size=HELD_OUT, stratify=digits.target, random_state=SEED)
-    )
+    return tuple(train_test_split(images, digits.target, test_size=HELD_OUT, stratify=digits.target, random_state=SEED))
 
 
 def pixel_values(images: Any) -> Any:
@@ -246,7 +244,9 @@ def main() -> None:
     """Read the arguments, train, report."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--output", type=Path, required=True, help="folder of the model")
-    parser.add_argument("--samples", type=Path, required=True, help="folder of ten held-out pictures, one of each digit")
+    parser.add_argument(
+        "--samples", type=Path, required=True, help="folder of ten held-out pictures, one of each digit"
+    )
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
@@ -255,9 +255,7 @@ def main() -> None:
 
     torch.set_num_threads(1)
     start = time.process_time()
-    found = write(
-        arguments.output, arguments.samples, arguments.epochs, arguments.batch_size, arguments.learning_rate
-    )
+    found = write(arguments.output, arguments.samples, arguments.epochs, arguments.batch_size, arguments.learning_rate)
     print(json.dumps(found, indent=2))
     print(f"{time.process_time() - start:.0f} s of CPU")
 

@@ -1,0 +1,239 @@
+"""Step 5 of 6, one backend: ONNX graphs through onnxruntime, with tokenizers, Pillow and numpy; no torch.
+
+For folders with only ONNX weights, for ``backend="onnx"``, and where torch is not installed. From the start of the
+process to the first answer it takes about a tenth of the time of the PyTorch libraries on the same model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from modelscope_ext.errors import OptionError
+from modelscope_ext.models.backend import Backend, Loaded
+from modelscope_ext.models.resolution import Match, Resolution
+from modelscope_ext.utils.text import listing, printable
+
+if TYPE_CHECKING:
+    from modelscope_ext.metadata.evidence import Evidence
+    from modelscope_ext.metadata.snapshot import Snapshot
+    from modelscope_ext.safety.grants import Grants
+
+__all__ = ["Onnx"]
+
+#: Task -> "module:function" beside this file, and the options of a call.
+TASKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "text-classification": ("_onnx_tasks:text_classification", ("top_k", "function_to_apply")),
+    "token-classification": ("_onnx_entities:token_classification", ("aggregation_strategy", "ignore_labels")),
+    "fill-mask": ("_onnx_tasks:fill_mask", ("top_k", "targets")),
+    "feature-extraction": (
+        "_onnx_embed:feature_extraction",
+        ("prompt", "prompt_name", "normalize_embeddings"),
+    ),
+    "sentence-similarity": (
+        "_onnx_embed:sentence_similarity",
+        ("prompt", "prompt_name", "normalize_embeddings"),
+    ),
+    "text-ranking": ("_onnx_tasks:text_ranking", ("top_k",)),
+    "zero-shot-classification": (
+        "_onnx_tasks:zero_shot_classification",
+        ("candidate_labels", "hypothesis_template", "multi_label"),
+    ),
+    "text-generation": (
+        "_onnx_generate:generate",
+        (
+            *("max_new_tokens", "max_length", "do_sample", "repetition_penalty", "eos_token_id"),
+            *("return_full_text", "continue_final_message", "skip_special_tokens"),
+        ),
+    ),
+    "image-classification": ("_onnx_tasks:image_classification", ("top_k", "function_to_apply")),
+}
+
+#: dtype spellings that ask for nothing but what the file holds.
+_OWN_DTYPE = (None, "auto")
+
+_SNIPPET_IMAGE = '''\
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+folder = {folder!r}
+settings = json.loads(Path(folder, "preprocessor_config.json").read_text(encoding="utf-8"))
+session = onnxruntime.InferenceSession(f"{{folder}}/{file}", providers=["CPUExecutionProvider"])
+size = settings.get("crop_size") or settings["size"]
+height, width = (size.get(side, size.get("shortest_edge")) for side in ("height", "width"))
+image = Image.new("RGB", (64, 64)).resize((width, height), settings["resample"])
+pixels = np.asarray(image, np.float32).transpose(2, 0, 1) * settings["rescale_factor"]
+mean, std = (np.float32(settings[key]).reshape(3, 1, 1) for key in ("image_mean", "image_std"))
+output = session.run(None, {{"pixel_values": np.float32((pixels - mean) / std)[None]}})[0]
+'''
+
+_SNIPPET_TEXT = """\
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+folder = {folder!r}
+tokenizer = Tokenizer.from_file(f"{{folder}}/tokenizer.json")
+session = onnxruntime.InferenceSession(f"{{folder}}/{file}", providers=["CPUExecutionProvider"])
+words = tokenizer.encode("This is an example.")
+arrays = {{"input_ids": words.ids, "attention_mask": words.attention_mask, "token_type_ids": words.type_ids}}
+wanted = [i.name for i in session.get_inputs()]
+output = session.run(None, {{name: np.array([arrays[name]]) for name in wanted}})[0]
+"""
+
+
+class Onnx(Backend):
+    """ONNX graphs, run by onnxruntime."""
+
+    name = "onnxruntime"
+    frameworks = ("onnx",)
+    requires = ("onnxruntime>=1.17", "tokenizers>=0.15", "pillow", "numpy")
+    install = 'pip install "modelscope-ext[onnx]"'
+    tasks = tuple(TASKS)
+    options: ClassVar[Mapping[str, str]] = {
+        "file_name": "the ONNX file to load, by its name in the model, e.g. onnx/model_O3.onnx",
+        "threads": "threads inside one operator (onnxruntime decides)",
+        "max_length": "tokens after which a text is cut (what the model's files say)",
+        "pooling": "how token vectors become one vector where the files do not say: cls, max, mean, ...",
+    }
+    call_options: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "*": ("batch_size",),
+        **{task: options for task, (_, options) in TASKS.items()},
+    }
+
+    def probe(self, evidence: Evidence) -> Match | None:
+        """Claim folders with ONNX weights; usually not overridden."""
+        from modelscope_ext.models.architectures import onnx_claim
+
+        return onnx_claim(evidence)
+
+    def files(self, resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:
+        """Return the metadata, one ONNX file and the files of tensors beside it; usually not overridden."""
+        from modelscope_ext.models.plan import default_files
+
+        from ._onnx_files import choose, siblings
+
+        graph = choose(_named(resolution, snapshot.names), resolution.weights.variant)
+        rest = set(default_files(resolution, snapshot)) - {n for n in snapshot.names if _is_weight(n)}
+        return tuple(sorted({*rest, *siblings(graph, snapshot.names)}))
+
+    def load(self, folder: Path, resolution: Resolution, grants: Grants, **options: Any) -> Loaded:
+        """Open the graph; tokenizer and image settings are read when a task first needs them.
+
+        Raises:
+            OptionError: A device, dtype, variant or file that is not there.
+            PathEscapeRefused: The graph names tensors outside the folder.
+            MalformedMetadata: The graph cannot be read.
+            MissingRequirement: The device's provider is not installed.
+        """
+        from ._onnx_files import choose, external_files
+        from ._onnx_session import Bundle, Graph, open_session
+
+        _check(options)
+        names = _named(resolution, _listed(folder)) if options.get("file_name") is None else _listed(folder)
+        file = choose(names, options.get("variant") or resolution.weights.variant, options.get("file_name"))
+        external = external_files(folder, file)
+        device = str(options.get("device") or "cpu")
+        graph = Graph(open_session(folder / file, device, options.get("threads"), file=file))
+        own = {key: options.get(key) for key in ("max_length", "pooling")}
+        bundle = Bundle(graph, folder, file, external, grants.limits, own)
+        return Loaded(graph.session, {"bundle": bundle}, device)
+
+    def predict(self, native: Any, task: str, inputs: Sequence[Any], **options: Any) -> Sequence[Any]:
+        """Run `task`; ``raw=True`` gives for each input a dict of the graph's own outputs."""
+        from importlib import import_module
+
+        bundle = native.parts["bundle"]
+        if task not in TASKS:
+            raise OptionError(f"The onnx backend does not serve {printable(task)!r}. It serves: {listing(TASKS)}.")
+        module, function = TASKS[task][0].split(":")
+        runner = getattr(import_module(f"{__package__}.{module}"), function)
+        if not options.pop("raw", False):
+            return list(runner(bundle, inputs, options))
+        outputs = []
+        for item in inputs:
+            with bundle.graph.recording() as seen:
+                runner(bundle, [item], options)
+            outputs.append(seen[0] if len(seen) == 1 else seen)
+        return outputs
+
+    def stream(self, native: Any, task: str, item: Any, **options: Any) -> Iterator[Any]:
+        """Yield generated text in pieces."""
+        if task != "text-generation":
+            return super().stream(native, task, item, **options)
+        from ._onnx_generate import stream
+
+        return stream(native.parts["bundle"], item, options)
+
+    def save(self, native: Any, folder: Path) -> None:
+        """Copy the graph, its tensors and the metadata; a graph cannot be changed, so nothing is converted."""
+        import shutil
+
+        bundle = native.parts["bundle"]
+        keep = {bundle.file, *bundle.external}
+        for name in _listed(bundle.folder):
+            if name in keep or not (_is_weight(name) or name.endswith(".py")):
+                target = Path(folder, name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(bundle.folder / name, target)
+
+    def close(self, native: Any) -> None:
+        """Drop the session and everything read beside it."""
+        bundle = native.parts.pop("bundle", None)
+        if bundle is not None:
+            bundle.graph.session = None
+        native.native = None
+
+    def code(self, resolution: Resolution) -> str:
+        """Return the same in onnxruntime's own words."""
+        from ._onnx_files import choose
+
+        folder = resolution.source.path or resolution.source.repo or "."
+        graphs = [name for name in resolution.weights.files if name.lower().endswith(".onnx")]
+        file = choose(graphs, resolution.weights.variant) if graphs else "model.onnx"
+        template = _SNIPPET_IMAGE if resolution.default_task == "image-classification" else _SNIPPET_TEXT
+        return template.format(folder=folder, file=file)
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    dtype = options.get("dtype")
+    if not (dtype is None or str(dtype) in _OWN_DTYPE):
+        raise OptionError(
+            f"dtype={printable(dtype)}: an ONNX graph keeps the dtype it was exported with. "
+            'Choose another file with variant="fp16" (or the like), or use backend="transformers".'
+        )
+    if options.get("device_map") is not None:
+        raise OptionError('device_map: onnxruntime runs a graph on one device. Pass device="cpu" or device="cuda".')
+    threads, most, pooling = (options.get(key) for key in ("threads", "max_length", "pooling"))
+    for name, number in (("threads", threads), ("max_length", most)):
+        if number is not None and (type(number) is not int or number < 1):
+            raise OptionError(f"{name}={printable(number)}: expected a whole number of at least 1.")
+    if pooling is not None:
+        from ._onnx_embed import MODES
+
+        if pooling not in MODES:
+            raise OptionError(f"pooling={printable(pooling)!r} is unknown. There are: {listing(MODES)}.")
+
+
+def _named(resolution: Resolution, names: Sequence[str]) -> Sequence[str]:
+    """Return the ONNX files that the decision is about, or all of `names` where it names none."""
+    chosen = [name for name in resolution.weights.files if name.lower().endswith(".onnx")]
+    return chosen if chosen and set(chosen) <= set(names) else names
+
+
+def _is_weight(name: str) -> bool:
+    endings = (".onnx", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf", ".ot")
+    lower = name.lower()
+    return lower.endswith(endings) or ".onnx_data" in lower or ".onnx.data" in lower
+
+
+def _listed(folder: Path) -> list[str]:
+    """Return the files of a model at most two folders down, which is where exporters put things."""
+    patterns = ("*", "*/*", "*/*/*")
+    found = (path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
+    return sorted(path.relative_to(folder).as_posix() for path in found)
