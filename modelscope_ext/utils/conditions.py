@@ -19,11 +19,19 @@ class Conditions:
         registry: The registry's name, for messages.
         base: The class that every registered class must derive from, if any.
         normalise: Called with a condition's name and a value, returns the spelling that is compared and shown.
+        reads: The class attribute that each condition is read from when left out.
     """
 
-    def __init__(self, registry: str, base: type | None, normalise: Callable[[str, str], str] | None) -> None:
+    def __init__(
+        self,
+        registry: str,
+        base: type | None = None,
+        normalise: Callable[[str, str], str] | None = None,
+        reads: Mapping[str, str] = CONDITIONS,
+    ) -> None:
         self._registry = registry
         self._base = base
+        self._reads = reads
         self._normalise = normalise or (lambda condition, value: value)
 
     def task(self, group_key: Condition, task: Condition) -> tuple[Condition, bool]:
@@ -63,7 +71,7 @@ class Conditions:
         if self._base and not (isinstance(target, type) and issubclass(target, self._base)):
             raise RegistryError(f"{self._registry}: {path_of(target)} must be a subclass of {path_of(self._base)}")
         whole = dict(conditions)
-        for condition, attribute in CONDITIONS.items():
+        for condition, attribute in self._reads.items():
             said = self.values(condition, declared(target, attribute))
             given = conditions.get(condition, ())
             stray = [value for value in given if said and value not in said]

@@ -54,6 +54,7 @@ class Registry:
         entry_points: The entry-point group through which other packages register.
         base: The class that every registered class must derive from, if any.
         normalise: Called with a condition's name and a value, returns the spelling that is compared and shown.
+        reads: The class attributes that conditions are read from when left out; empty to read none.
         lazy: Enter a plug-in's ``name = pkg.mod:Class`` without importing it.
     """
 
@@ -64,10 +65,11 @@ class Registry:
         entry_points: str | None = None,
         base: type | None = None,
         normalise: Callable[[str, str], str] | None = None,
+        reads: Mapping[str, str] = CONDITIONS,
         lazy: bool = False,
     ) -> None:
         self._name = name
-        self._conditions = Conditions(name, base, normalise)
+        self._conditions = Conditions(name, base, normalise, reads)
         self._lazy = lazy
         self._lock = threading.Lock()
         self._entries: tuple[Entry, ...] = ()  # replaced as a whole, so that readers need no lock

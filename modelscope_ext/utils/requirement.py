@@ -107,7 +107,7 @@ def check_requirement(spec: str) -> Check:
             printable(spec),
             False,
             problem="refused",
-            advice="It would fetch code from an address or a file, which is never done. Read it, then install it by hand.",
+            advice="It would fetch code from elsewhere, which is never done. Read it, then install it by hand.",
         )
     from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
     from packaging.requirements import InvalidRequirement, Requirement
