@@ -1,0 +1,124 @@
+"""Step 6 of 6, transformers: images, sounds, videos and tables in the form its processors take. Nothing is fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from modelscope_ext.errors import MissingRequirement, OptionError
+from modelscope_ext.models.inputs import KINDS
+from modelscope_ext.utils.text import printable
+
+__all__ = ["frames", "labels_of", "messages", "need", "rgb", "waveform"]
+
+#: Import name -> pip name, where they differ.
+_PIP = {"PIL": "pillow", "sklearn": "scikit-learn"}
+
+
+def need(module: str, purpose: str) -> Any:
+    """Import and return `module`, or say what needs it and how it is installed.
+
+    Example:
+        >>> need("json", "doctests").dumps([1])
+        '[1]'
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        root = module.partition(".")[0]
+        raise MissingRequirement(f"{purpose} needs the package {root}: pip install {_PIP.get(root, root)}") from error
+
+
+def rgb(item: Any) -> Any:
+    """Return one image as a PIL image of three channels; a path, bytes or an array will do too."""
+    image = KINDS["image"].bring(item)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def waveform(item: Any, rate: int) -> Any:
+    """Return one recording as a float32 array of one channel at `rate` samples a second.
+
+    Args:
+        item: A path, or ``{"raw": array, "sampling_rate": hertz or None}``; None means `rate`.
+        rate: What the model hears, in hertz.
+    """
+    import numpy as np
+
+    item = KINDS["audio"].bring(item)
+    if isinstance(item, str):
+        soundfile = need("soundfile", "reading an audio file")
+        try:
+            samples, given = soundfile.read(item, dtype="float32", always_2d=True)
+        except (RuntimeError, OSError) as error:
+            raise OptionError(f"{printable(item)}: not audio that can be read ({printable(str(error))})") from error
+        samples = samples.mean(axis=1)
+    else:
+        samples, given = np.asarray(item["raw"]), item.get("sampling_rate") or rate
+        if samples.dtype.kind in "iu":
+            samples = samples.astype(np.float32) / float(np.iinfo(samples.dtype).max)
+    samples = samples.astype(np.float32)
+    return samples if given == rate else _resampled(samples, int(given), rate)
+
+
+def _resampled(samples: Any, given: int, rate: int) -> Any:
+    from math import gcd
+
+    import numpy as np
+
+    signal = need("scipy.signal", f"resampling audio from {given} to {rate} hertz")
+    step = gcd(given, rate)
+    return np.ascontiguousarray(signal.resample_poly(samples, rate // step, given // step), dtype=np.float32)
+
+
+def frames(item: Any, count: int, every: int) -> list[Any]:
+    """Return `count` frames of one video, each `every`-th from its start, the last ones repeated where it is short."""
+    import numpy as np
+
+    video = KINDS["video"].bring(item)
+    if isinstance(video, str):
+        av = need("av", "reading a video file")
+        with av.open(video) as container:
+            decoded = (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
+            video = [frame for _, frame in zip(range(count * every), decoded, strict=False)]
+    if not len(video):
+        raise OptionError("the video has no frames")
+    last = min(len(video), count * every) - 1
+    return [video[i] for i in np.linspace(0, last, num=count, dtype=np.int64)]
+
+
+def labels_of(task: str, options: Mapping[str, Any]) -> list[str]:
+    """Return the candidate labels of a zero-shot call as a list; one string may hold several, separated by commas."""
+    labels = options.get("candidate_labels")
+    if isinstance(labels, str):
+        labels = [label.strip() for label in labels.split(",") if label.strip()]
+    if not labels or not all(isinstance(label, str) for label in labels):
+        raise OptionError(f"{task} needs candidate_labels, a list of str, e.g. candidate_labels=['sport', 'science']")
+    return list(labels)
+
+
+def messages(item: Any) -> list[dict[str, Any]] | None:
+    """Return the chat in one input with its images opened, or None where the input is no chat.
+
+    Args:
+        item: A list of messages, or a dict with ``messages``, or with such a list under ``text``.
+    """
+    chat = item
+    if isinstance(item, Mapping):
+        chat = item.get("messages", item.get("text"))
+    if not isinstance(chat, list) or not chat or not all(isinstance(m, Mapping) and "role" in m for m in chat):
+        return None
+    return [{**message, "content": _opened(message.get("content"))} for message in chat]
+
+
+def _opened(content: Any) -> Any:
+    if not isinstance(content, list):
+        return content
+    return [_opened_piece(piece) for piece in content]
+
+
+def _opened_piece(piece: Any) -> Any:
+    if not isinstance(piece, Mapping) or piece.get("type") != "image":
+        return piece
+    given = next((piece[k] for k in ("image", "path", "url") if piece.get(k) is not None), None)
+    return {"type": "image"} if given is None else {"type": "image", "image": rgb(given)}

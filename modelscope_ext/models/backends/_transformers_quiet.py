@@ -1,0 +1,96 @@
+"""Keeping transformers quiet while it works for us, and leaving its settings as they were found.
+
+transformers prints progress bars, hints and warnings to stderr. A library must not: what matters becomes an error or a
+line of our own logger. A user who raised transformers' verbosity, or whose terminal may show bars because our logger is
+at INFO, keeps them.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from modelscope_ext.utils.logger import logger
+
+__all__ = ["loading", "quiet"]
+
+_LOCK = threading.RLock()
+_LOADING = threading.RLock()
+_state: dict[str, Any] = {"depth": 0}
+
+#: A variable that transformers' pipelines set for the whole process when they batch.
+_LEFT_BEHIND = "TOKENIZERS_PARALLELISM"
+
+
+def shows_bars() -> bool:
+    """Whether a progress bar may be drawn: stderr is a terminal and our logger speaks at INFO."""
+    off = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS", "").upper() in ("1", "ON", "YES", "TRUE")
+    return not off and sys.stderr is not None and sys.stderr.isatty() and logger.isEnabledFor(logging.INFO)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers' logging, bars and warnings until the last of all threads inside has left."""
+    with _LOCK:
+        if _state["depth"] == 0:
+            _silence()
+        _state["depth"] += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _state["depth"] -= 1
+            if _state["depth"] == 0:
+                _restore()
+
+
+def _silence() -> None:
+    from transformers.utils import logging as theirs
+
+    _state["level"] = theirs.get_verbosity()
+    _state["bars"] = theirs.is_progress_bar_enabled()
+    _state["filters"] = warnings.filters[:]
+    _state["parallelism"] = os.environ.get(_LEFT_BEHIND)
+    if _state["level"] >= logging.WARNING:
+        theirs.set_verbosity(logging.CRITICAL)
+    if not shows_bars():
+        theirs.disable_progress_bar()
+    for package in ("transformers", "torch", "accelerate", "huggingface_hub"):
+        warnings.filterwarnings("ignore", module=rf"{package}(\.|$)")
+
+
+def _restore() -> None:
+    from transformers.utils import logging as theirs
+
+    if theirs.get_verbosity() == logging.CRITICAL:
+        theirs.set_verbosity(_state["level"])
+    if _state["bars"]:
+        theirs.enable_progress_bar()
+    # Slices of the same list, so that a `catch_warnings` around us still restores what it saved.
+    warnings.filters[:] = _state["filters"]  # type: ignore[index]
+    if _state["parallelism"] is None:
+        os.environ.pop(_LEFT_BEHIND, None)
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Be the only one that loads: transformers sets torch's default dtype and device for the whole process meanwhile.
+
+    The garbage collector rests too: it would walk every module that torch's and transformers' imports make.
+    """
+    with _LOADING:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            with quiet():
+                yield
+        finally:
+            if collects:
+                gc.enable()

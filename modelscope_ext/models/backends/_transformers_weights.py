@@ -1,0 +1,110 @@
+"""Did every weight arrive? transformers fills what is missing with random numbers and warns; here that is an error.
+
+What is left over in the checkpoint is tolerated where it belongs to a head or a pooler that the chosen class does not
+have, and refused where it shows that the model is smaller than its checkpoint: further layers, or parameters inside a
+module that has its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from modelscope_ext.errors import WeightsMismatch
+from modelscope_ext.utils.logger import logger
+from modelscope_ext.utils.text import listing, printable
+
+__all__ = ["check_weights", "drop_random_pooler", "left_over", "mismatch_of"]
+
+_ADVICE = (
+    "Pick a task this checkpoint was trained for, or pass allow_missing_weights=True to get a model whose missing "
+    "weights are random."
+)
+
+
+def check_weights(model: Any, info: Mapping[str, Any], name: str, auto: str, *, strict: bool) -> None:
+    """Raise when weights are missing, left over or of another shape.
+
+    Args:
+        model: The loaded model.
+        info: What the library says about loading (``output_loading_info=True``).
+        name: How the user named the model.
+        auto: The auto class that loaded it.
+        strict: False to log a warning instead (`allow_missing_weights=True`).
+
+    Raises:
+        WeightsMismatch: With the names of the weights, and what to do.
+    """
+    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
+    missing = sorted(set(info.get("missing_keys") or ()) - tied)
+    odd = sorted(_key(entry) for entry in info.get("mismatched_keys") or ())
+    extra = left_over(model, info.get("unexpected_keys") or ())
+    problems = [
+        f"{len(keys)} {what} ({listing(map(printable, keys), 6)})"
+        for what, keys in (
+            ("weights are not in the checkpoint and would be random", missing),
+            ("have another shape than the model's", odd),
+            ("weights of the checkpoint have no place in the model", extra),
+        )
+        if keys
+    ]
+    if not problems:
+        return
+    message = f"{name}: loaded by {auto} as {type(model).__name__}, {'; '.join(problems)}."
+    if strict:
+        raise WeightsMismatch(f"{message} {_ADVICE}")
+    logger.warning("%s Continuing, as allow_missing_weights=True asks.", message)
+
+
+def left_over(model: Any, keys: Iterable[str]) -> list[str]:
+    """Return those of the checkpoint's unexpected `keys` that show that the model is not what was saved."""
+    if getattr(model, "hf_quantizer", None) is not None:
+        return []  # quantisers keep scales and zero points beside the weights
+    modules = dict(model.named_modules())
+    base = getattr(model, "base_model_prefix", "")
+    return sorted(key for key in keys if _is_inside(modules, key) or _is_inside(modules, key.removeprefix(f"{base}.")))
+
+
+def _is_inside(modules: Mapping[str, Any], key: str) -> bool:
+    """Whether the deepest module of the model on the path of `key` is a list of layers or has weights of its own."""
+    parent = key
+    while "." in parent:
+        parent = parent.rpartition(".")[0]
+        module = modules.get(parent)
+        if module is not None:
+            is_list = type(module).__name__ in ("ModuleList", "ModuleDict") and bool(len(module))
+            return is_list or bool(module._parameters)
+    return False
+
+
+def drop_random_pooler(model: Any, info: Mapping[str, Any], task: str | None) -> None:
+    """Take a pooler without weights off an encoder whose token features are asked for: they do not pass through it.
+
+    Checkpoints of masked language models have no pooler; `AutoModel` would add a random one.
+    """
+    if task not in ("feature-extraction", "image-feature-extraction") or not hasattr(model, "pooler"):
+        return
+    missing = info.get("missing_keys") or set()
+    random = {key for key in missing if key.startswith("pooler.")}
+    if random:
+        model.pooler = None
+        info["missing_keys"] = set(missing) - random  # type: ignore[index]
+
+
+def mismatch_of(error: Exception, name: str) -> WeightsMismatch | None:
+    """Return a WeightsMismatch for the library's own error about shapes, or None for another error."""
+    text = str(error)
+    if "ignore_mismatched_sizes" not in text and "size mismatch" not in text and "shape" not in text:
+        return None
+    keys = re.findall(r"size mismatch for ([\w.]+)|^\s*([\w.]+)\s*\|\s*MISMATCH", text, re.MULTILINE)
+    names = [a or b for a, b in keys]
+    where = f" ({listing(map(printable, names), 6)})" if names else ""
+    return WeightsMismatch(
+        f"{name}: weights of the checkpoint have another shape than config.json says{where}: "
+        f"{printable(' '.join(text.split()), 300)} {_ADVICE}"
+    )
+
+
+def _key(entry: Any) -> str:
+    return str(entry[0] if isinstance(entry, list | tuple) else entry)

@@ -1,0 +1,207 @@
+"""transformers: text, images, sound and both together, in PyTorch, from config.json and safetensors.
+
+What it serves is a table, `_transformers_tasks.ROWS`; the siblings `_transformers_*` hold loading, the check of the
+weights, and the runners of each family of tasks. Models keep the dtype of their
+checkpoint, as transformers 5 does, and go to an accelerator where there is one. Text is generated greedily unless the
+model's own generation_config.json, or the caller, says otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from modelscope_ext.errors import OptionError
+from modelscope_ext.models.backend import Backend, Loaded
+from modelscope_ext.models.backends._transformers_tasks import ROWS, Row
+from modelscope_ext.models.resolution import Match, Resolution
+from modelscope_ext.utils.text import did_you_mean, listing
+
+if TYPE_CHECKING:
+    from modelscope_ext.metadata.evidence import Evidence
+    from modelscope_ext.safety.grants import Grants
+
+__all__ = ["Transformers"]
+
+_PARTS = ("tokenizer", "processor", "image_processor", "feature_extractor", "video_processor")
+
+
+class Transformers(Backend):
+    """Loads and runs Hugging Face transformers models."""
+
+    name: ClassVar[str] = "transformers"
+    frameworks: ClassVar[tuple[str, ...]] = ("pytorch",)
+    requires: ClassVar[tuple[str, ...]] = ("transformers>=5.3", "torch>=2.10")
+    install: ClassVar[str] = 'pip install "modelscope-ext[transformers]"'
+    options: ClassVar[Mapping[str, str]] = {
+        "attn_implementation": "'eager', 'sdpa', 'flash_attention_2', ...; transformers picks one by default",
+        "quantization_config": "a quantisation config of transformers, to quantise while loading",
+        "max_memory": "bytes per device for device_map, e.g. {0: '10GiB', 'cpu': '30GiB'}",
+        "offload_folder": "where device_map puts what fits nowhere else",
+        "preprocessor": "a tokenizer or processor to use instead of the folder's own",
+    }
+    call_options: ClassVar[Mapping[str, tuple[str, ...]]] = {task: row.options for task, row in ROWS.items()}
+    tasks: ClassVar[tuple[str, ...]] = tuple(ROWS)
+
+    def probe(self, evidence: Evidence) -> Match | None:
+        """Claim what has a config.json with an architecture or model_type of transformers."""
+        from modelscope_ext.models.architectures import transformers_claim
+
+        return transformers_claim(evidence)
+
+    def load(self, folder: Path, resolution: Resolution, grants: Grants, **options: Any) -> Loaded:
+        """Load model, tokenizer and processors from `folder`, and nothing from anywhere else.
+
+        Args:
+            folder: The local folder; `subfolder` inside it where given.
+            resolution: The decision; its first task picks the head unless `task` is given.
+            grants: What the caller permits; code of the folder runs only where it is needed and permitted.
+            **options: `task`, `device` (default: an accelerator, else the CPU), `device_map`, `dtype` (default: the
+                checkpoint's), `variant`, `subfolder`, `allow_missing_weights`, and those of `options`.
+
+        Raises:
+            WeightsMismatch: Weights are missing, so that the model would be partly random, or left over.
+            OptionError: No head for the task, no such device or dtype.
+            NotAModel: No config.json, tokenizer or processor where the task needs one.
+            MissingRequirement, BackendNotLoadable, SafetyError: As their names say.
+        """
+        from modelscope_ext.models.backends._transformers_load import Folder, load_model, load_part
+        from modelscope_ext.models.backends._transformers_quiet import loading
+        from modelscope_ext.models.backends._transformers_run import kind_of
+
+        task = options.get("task") or resolution.default_task
+        row = _row(task) if task else None
+        where = Folder(folder / (options.get("subfolder") or ""), str(resolution.source), grants)
+        parts: dict[str, Any] = {"folder": where, "task": task}
+        steps = 1 + len(row.parts if row else ())
+        with loading():
+            self._step("Loading weights", 0, steps)
+            model = load_model(where, resolution, task, options)
+            given = options.get("preprocessor")
+            if given is not None:
+                parts[kind_of(given) or "processor"] = given
+            for number, kind in enumerate(row.parts if row else (), 1):
+                self._step(f"Loading {kind.replace('_', ' ')}", number, steps)
+                if not kind.endswith("?") and not _has(parts, kind):
+                    part = load_part(where, kind)
+                    parts[kind_of(part) or kind] = part
+            self._step("Loaded", steps, steps)
+        return Loaded(model, parts, str(model.device))
+
+    def _step(self, label: str, done: int, total: int) -> None:
+        if type(self).progress is not None:
+            type(self).progress(label, done, total)
+
+    def predict(self, native: Any, task: str, inputs: Sequence[Any], **options: Any) -> Sequence[Any]:
+        """Run `task` on `inputs`, one output per input.
+
+        Args:
+            native: What `load` or `wrap` returned, or a `PreTrainedModel`.
+            task: A task of `tasks`.
+            inputs: In the forms of `models/inputs.py`.
+            **options: Those of `call_options[task]`; `batch_size` (default 1; a text model without any token to pad
+                with runs one by one), and ``raw=True`` for the library's own outputs.
+
+        Raises:
+            OptionError: A missing or unusable option, or an input longer than the model takes.
+            TemplateRefused: A chat template that reaches for more than text.
+        """
+        import torch
+
+        from modelscope_ext.models.backends._transformers_quiet import quiet
+        from modelscope_ext.models.backends._transformers_run import Session, seeded, told
+
+        raw, size, seed = options.pop("raw", False), options.pop("batch_size", None), options.pop("seed", None)
+        session = Session(native if isinstance(native, Loaded) else self.wrap(native), task, size)
+        runner = _runner(_row(task))
+        with quiet(), torch.inference_mode(), told(session), seeded(seed, session.device):
+            natives, convert = runner(session, list(inputs), options)
+            return natives if raw else [convert(out, item) for out, item in zip(natives, inputs, strict=True)]
+
+    def stream(self, native: Any, task: str, item: Any, **options: Any) -> Iterator[str]:
+        """Yield the text that text-generation makes for one input, piece by piece."""
+        from modelscope_ext.models.backends._transformers_run import Session
+        from modelscope_ext.models.backends._transformers_text import stream
+
+        if task != "text-generation":
+            raise OptionError(f"transformers streams text-generation only, not {task!r}; leave out stream=True")
+        for name in ("raw", "batch_size"):
+            options.pop(name, None)
+        return stream(Session(native if isinstance(native, Loaded) else self.wrap(native), task), item, options)
+
+    def owns(self, native: Any) -> bool:
+        """Whether `native` is a model of transformers; imports nothing.
+
+        Example:
+            >>> Transformers().owns("a string")
+            False
+        """
+        return any(
+            base.__name__ == "PreTrainedModel" and base.__module__.partition(".")[0] == "transformers"
+            for base in type(native).__mro__
+        )
+
+    def wrap(self, native: Any, **parts: Any) -> Loaded:
+        """Return a model that the caller made, with its tokenizer or processors, as `load` would have.
+
+        Args:
+            native: A `PreTrainedModel`.
+            **parts: `tokenizer`, `processor`, `image_processor`, `feature_extractor`, or any of them as `preprocessor`.
+        """
+        from modelscope_ext.models.backends._transformers_run import kind_of
+
+        if not self.owns(native):
+            raise OptionError(f"expected a transformers model, got {type(native).__name__}")
+        known = {kind_of(part) or kind.replace("pre", ""): part for kind, part in parts.items() if part is not None}
+        native.eval()
+        return Loaded(native, known, str(native.device))
+
+    def save(self, native: Any, folder: Path) -> None:
+        """Write weights as safetensors, config.json, tokenizer and processors into `folder`."""
+        from modelscope_ext.models.backends._transformers_quiet import quiet
+
+        loaded = native if isinstance(native, Loaded) else self.wrap(native)
+        folder.mkdir(parents=True, exist_ok=True)
+        with quiet():
+            loaded.native.save_pretrained(str(folder), safe_serialization=True)
+            for kind in _PARTS:
+                if loaded.parts.get(kind) is not None:
+                    loaded.parts[kind].save_pretrained(str(folder))
+
+    def close(self, native: Any) -> None:
+        """Drop pipelines and parts, which refer to the model, and give cached device memory back."""
+        if not isinstance(native, Loaded):
+            return
+        device, native.native = native.device, None
+        native.parts.clear()
+        if device != "cpu":
+            import torch
+
+            torch.accelerator.empty_cache()
+
+    def code(self, resolution: Resolution) -> str:
+        """Return the same in transformers' own words: a script that runs on its own and prints one answer."""
+        from modelscope_ext.models.backends._transformers_code import snippet
+
+        return snippet(resolution)
+
+
+def _row(task: str) -> Row:
+    if task not in ROWS:
+        raise OptionError(
+            f"transformers does not serve {task!r}.{did_you_mean(task, ROWS)} It serves: {listing(ROWS, 60)}"
+        )
+    return ROWS[task]
+
+
+def _runner(row: Row) -> Any:
+    module, _, name = row.run.partition(".")
+    return getattr(import_module(f"modelscope_ext.models.backends._transformers_{module}"), name)
+
+
+def _has(parts: Mapping[str, Any], kind: str) -> bool:
+    return any(
+        parts.get(one) is not None or getattr(parts.get("processor"), one, None) is not None for one in kind.split("|")
+    )
