@@ -101,17 +101,17 @@ def _requirements(resolution: Resolution, checks: tuple[Check, ...], output: Out
         [(output.tick(c.ok), c.requirement, c.installed or "not installed", c.problem) for c in checks],
         styles=("green",),
     )
-    # One command mends everything; a conflict has its own advice, which no pip command can replace.
     for advice in dict.fromkeys(_advice(checks)):
         output.line(f"  {advice}", style="bold")
 
 
 def _advice(checks: tuple[Check, ...]) -> list[str]:
+    """Return the one pip command, and what no command mends."""
     from modelscope_ext.utils.requirement import install_command
 
-    bad = tuple(c for c in checks if not c.ok)
-    command = install_command(bad) if bad else ""
-    return ([command] if command else []) + [c.advice for c in bad if c.problem == "conflict" and c.advice]
+    command = install_command(checks)
+    others = [c.advice for c in checks if not c.ok and c.advice and not c.advice.startswith("pip ")]
+    return ([command] if command else []) + others
 
 
 def _reasons(resolution: Resolution) -> list[tuple[str, Reason]]:

@@ -34,11 +34,11 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 def _backends(output: Output) -> None:
     from modelscope_ext.models.builder import BACKENDS
-    from modelscope_ext.models.recognised import RECOGNISED
+    from modelscope_ext.models.libraries import LIBRARIES
 
-    backends = {name: BACKENDS.get(name) for name in BACKENDS.names()}
+    backends = dict(BACKENDS.loadable())
     rows = [_backend_row(name, backend) for name, backend in backends.items()]
-    others = sorted(set(RECOGNISED) - set(backends))
+    others = sorted({library.name for library in LIBRARIES} - set(backends))
     if output.json:
         output.document({"backends": rows, "recognised": others})
         return
@@ -83,7 +83,7 @@ def _tasks(output: Output) -> None:
     spellings: dict[str, list[str]] = {}
     for alias, task in ALIASES.items():
         spellings.setdefault(task, []).append(alias)
-    serving = {name: frozenset(BACKENDS.get(name).tasks) for name in BACKENDS.names()}
+    serving = {name: frozenset(backend.tasks) for name, backend in BACKENDS.loadable()}
     rows = [
         {
             "task": task,

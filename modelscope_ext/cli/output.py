@@ -41,6 +41,7 @@ class Output:
         self.json, self.quiet, self.verbose = json, quiet, verbose
         self.colour = not json and is_terminal(self.stdout) and _colours_wanted()
         self._handler: Any = None
+        self._level: int | None = None
         self._console: Any = None
 
     @classmethod
@@ -63,6 +64,8 @@ class Output:
             from modelscope_ext.utils.logger import logger
 
             logger.removeHandler(self._handler)
+            if self._level is not None:
+                logger.setLevel(self._level)
 
     def show_logs(self) -> None:
         """Send the package's log to stderr; without ``-v`` only where something has already imported logging."""
@@ -79,6 +82,7 @@ class Output:
         )
         logger.addHandler(self._handler)
         if self.verbose:
+            self._level = logger.level
             logger.setLevel(logging.INFO if self.verbose == 1 else logging.DEBUG)
 
     # What goes to stdout
@@ -180,6 +184,10 @@ class Output:
         if not self.quiet:
             self.stderr.write(f"{text}\n")
 
+    def warn(self, text: str) -> None:
+        """Say on stderr what went wrong, quiet or not."""
+        self.stderr.write(f"{text}\n")
+
 
 def report_error(error: BaseException, arguments: Sequence[str]) -> int:
     """Print `error` as one message on stderr, and as JSON on stdout with ``--json``; return its exit code."""
@@ -252,6 +260,10 @@ def _cell(value: object) -> str:
 def _dumps(value: Any, indent: int | None = None) -> str:
     import json
 
-    from modelscope_ext.utils.record import plain
+    return json.dumps(value, indent=indent, default=_plain)
 
-    return json.dumps(plain(value), indent=indent, ensure_ascii=True)
+
+def _plain(value: Any) -> Any:
+    from modelscope_ext.utils.record import Record, plain
+
+    return value.to_dict() if isinstance(value, Record) else plain(value)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_ext.cli import exits
 from modelscope_ext.cli.output import Output, size
 from modelscope_ext.errors import AmbiguousModel, ModelNotFound, ModelScopeExtError, NotAModel
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 __all__ = ["EXAMPLES", "Row", "configure", "run", "walk"]
 
@@ -29,7 +31,10 @@ A folder that is not a model is no row (-v names it); a folder that could not be
 installed does not influence the answers. With --jobs the rows come in the order in which they are done."""
 
 #: Folders that hold no models of their own: tools' caches and what a hub's client keeps beside the files.
-_SKIPPED = frozenset(("__pycache__", "node_modules", "site-packages", "blobs", "refs", "lost+found"))
+_SKIPPED = frozenset(("__pycache__", "node_modules", "lost+found"))
+
+#: In one repo of Hugging Face's cache (known by its `snapshots`) the files' bytes and the names of revisions.
+_CACHE = frozenset(("blobs", "refs"))
 
 #: A folder is asked about only if a file with one of these endings lies directly in it.
 _ENDINGS = (
@@ -125,15 +130,18 @@ class Folder(NamedTuple):
 
 def look(path: str) -> Folder:
     """List one folder; links to folders are not followed, hidden ones are left out."""
-    children, candidate = [], False
+    children, candidate = {}, False
     with os.scandir(path) as entries:
         for entry in entries:
+            if entry.name.startswith("."):
+                continue
             if entry.is_dir(follow_symlinks=False):
-                if not entry.name.startswith(".") and entry.name not in _SKIPPED:
-                    children.append(entry.path)
-            elif not candidate and not entry.name.startswith(".") and entry.name.lower().endswith(_ENDINGS):
-                candidate = True
-    return Folder(candidate, tuple(sorted(children, reverse=True)))
+                children[entry.name] = entry.path
+            else:
+                candidate = candidate or entry.name.lower().endswith(_ENDINGS)
+    skipped = _SKIPPED | _CACHE if "snapshots" in children else _SKIPPED
+    names = sorted(children.keys() - skipped, reverse=True)
+    return Folder(candidate, tuple(children[name] for name in names))
 
 
 def _count_children(root: Path) -> int:
