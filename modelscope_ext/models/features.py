@@ -1,0 +1,192 @@
+"""The little language of `libraries`: conditions on file names, metadata keys and weight formats, all pure.
+
+Example:
+    >>> from modelscope_ext.metadata.evidence import collect
+    >>> from modelscope_ext.metadata.snapshot import Snapshot
+    >>> evidence = collect(Snapshot.from_mapping({"config.json": '{"chronos_config": {"x": 1}}'}, {"a/b.gguf": 1}))
+    >>> view = View(evidence)
+    >>> [met.value for met in met_all(view, "config.json:chronos_config **/*.gguf !am.mvn")]
+    ['(present)', 'a/b.gguf']
+    >>> met_all(view, "*.gguf") is None
+    True
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase, translate
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from modelscope_ext.metadata.evidence import Evidence
+
+__all__ = ["Met", "View", "met_all"]
+
+
+@dataclass(frozen=True)
+class Met:
+    """The fact by which a condition holds: a file, a key in it, and the value that was found."""
+
+    file: str
+    key: str
+    value: Any
+
+
+class View:
+    """Evidence as the conditions look at it; made once for all rows."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self.found: dict[str, Met | None] = {}
+
+    @cached_property
+    def root_text(self) -> str:
+        """The names in the model's own folder, one a line."""
+        return "\n".join(sorted(self.evidence.basenames)) + "\n"
+
+    @cached_property
+    def text(self) -> str:
+        """All names, one a line."""
+        return "\n".join(self.evidence.names) + "\n"
+
+    @cached_property
+    def formats(self) -> Mapping[str, str]:
+        """Weight format -> the first file of it, in the model's own folder where there is one."""
+        found: dict[str, str] = {}
+        for weight in sorted(self.evidence.weights, key=lambda w: w.folder.count("/") + bool(w.folder)):
+            found.setdefault(weight.format, weight.name)
+        return found
+
+
+@dataclass(frozen=True)
+class _Condition:
+    """One parsed condition."""
+
+    text: str
+    kind: str  # "name", "pattern", "key", "format"
+    negated: bool
+    file: str = ""
+    path: tuple[str, ...] = ()
+    value: str | None = None
+    literal: str = ""
+    anywhere: bool = False
+
+
+def met_all(view: View, feature: str) -> tuple[Met, ...] | None:
+    """Return the facts by which all conditions of `feature` hold, or None if one does not."""
+    facts = []
+    for condition in _parse(feature):
+        met = _met(view, condition)
+        if (met is None) is not condition.negated:
+            return None
+        if met is not None:
+            facts.append(met)
+    return tuple(facts)
+
+
+@lru_cache(maxsize=1024)
+def _parse(feature: str) -> tuple[_Condition, ...]:
+    """Parse the conditions of a feature, the cheap ones first."""
+    parsed = [_parse_one(word) for word in feature.split()]
+    return tuple(sorted(parsed, key=lambda c: (c.kind == "pattern", c.negated)))
+
+
+def _parse_one(word: str) -> _Condition:
+    negated = word.startswith("!")
+    text = word[negated:]
+    if text.startswith("@"):
+        return _Condition(text, "format", negated, value=text[1:])
+    file, colon, key = text.partition(":")
+    if colon:
+        path, equals, value = key.partition("=")
+        return _Condition(text, "key", negated, file, tuple(path.split(".")), value if equals else None)
+    if not any(c in text for c in "*?["):
+        return _Condition(text, "name", negated, text)
+    pattern = text.removeprefix("**/")
+    literal = max(re.split(r"\*|\?|\[[^]]*\]", pattern), key=len)
+    return _Condition(text, "pattern", negated, pattern, literal=literal, anywhere=pattern != text or "/" in pattern)
+
+
+def _met(view: View, condition: _Condition) -> Met | None:
+    key = condition.text
+    if key not in view.found:
+        view.found[key] = _LOOK[condition.kind](view, condition)
+    return view.found[key]
+
+
+def _by_name(view: View, condition: _Condition) -> Met | None:
+    return Met(condition.file, "(name)", condition.file) if condition.file in view.evidence.name_set else None
+
+
+def _by_pattern(view: View, condition: _Condition) -> Met | None:
+    text = view.text if condition.anywhere else view.root_text
+    if condition.literal not in text:
+        return None
+    pattern = _compiled(condition.file, condition.text.startswith("**/"))
+    found = pattern.search(text)
+    return Met(found.group(1), "(name)", found.group(1)) if found else None
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str, any_depth: bool) -> re.Pattern[str]:
+    """Turn a shell pattern into one that finds a whole line."""
+    body = translate(pattern).removeprefix("(?s:").removesuffix(")\\Z").removesuffix(")\\z").replace(".*", "[^\n]*")
+    folders = "(?:[^\n]*/)?" if any_depth else ""
+    return re.compile(f"^({folders}{body})$", re.MULTILINE)
+
+
+def _by_key(view: View, condition: _Condition) -> Met | None:
+    documents = view.evidence.documents
+    if "*" not in condition.file:
+        return (
+            _in_document(condition, condition.file, documents[condition.file]) if condition.file in documents else None
+        )
+    for name in sorted(documents):
+        base = name.rpartition("/")[2] if condition.file.startswith("**/") else name
+        if fnmatchcase(base, condition.file.removeprefix("**/")) and ("/" not in base):
+            met = _in_document(condition, name, documents[name])
+            if met:
+                return met
+    return None
+
+
+def _in_document(condition: _Condition, file: str, document: Any) -> Met | None:
+    if condition.path == ("*",):
+        return Met(file, "(read)", "(present)")
+    for value in _values(document, condition.path):
+        if condition.value is None:
+            shown = value if isinstance(value, str | int | float) else "(present)"
+            return Met(file, ".".join(condition.path), shown)
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str) and fnmatchcase(item, condition.value):
+                return Met(file, ".".join(condition.path), item)
+    return None
+
+
+def _values(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
+    """Yield what lies at `path`; a step into a list looks at each of its first items."""
+    if not path:
+        if value is not None:
+            yield value
+    elif isinstance(value, Mapping):
+        head, rest = path[0], path[1:]
+        if head in value:
+            yield from _values(value[head], rest)
+        elif head.endswith("*"):
+            for key in value:
+                if isinstance(key, str) and fnmatchcase(key, head):
+                    yield from _values(value[key], rest)
+    elif isinstance(value, list):
+        for item in value[:64]:
+            yield from _values(item, path)
+
+
+def _by_format(view: View, condition: _Condition) -> Met | None:
+    name = view.formats.get(condition.value or "")
+    return Met(name, "(weights)", condition.value) if name else None
+
+
+_LOOK = {"name": _by_name, "pattern": _by_pattern, "key": _by_key, "format": _by_format}

@@ -1,0 +1,130 @@
+"""Claims of the libraries in the table: by their own files (a format) or by the card (a tag)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from modelscope_ext.models.backends import BUILTINS
+from modelscope_ext.models.features import Met, View, met_all
+from modelscope_ext.models.inference import INFER
+from modelscope_ext.models.libraries import LIBRARIES, SPELLINGS, Library
+from modelscope_ext.models.resolution import Match, Reason, Strength
+
+if TYPE_CHECKING:
+    from modelscope_ext.metadata.evidence import Evidence
+
+__all__ = ["claim", "find", "is_bare_card", "library", "precedence", "recognise", "recognise_one", "tagged_library"]
+
+_ROWS = {row.name: row for row in LIBRARIES}
+_ORDER = {row.name: number for number, row in enumerate(LIBRARIES)}
+#: Files that say nothing about a model; a card among only such is all there is of it.
+_BESIDE_A_CARD = (
+    ".md",
+    ".gitattributes",
+    ".gitignore",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".gif",
+    ".webp",
+    ".svg",
+    ".pdf",
+    ".txt",
+)
+
+
+def library(name: str) -> Library | None:
+    """Return the row of a library by its name, or None."""
+    return _ROWS.get(name)
+
+
+def precedence(name: str) -> int:
+    """Return the place of a library in the table; a lower number wins where both formats are in one folder."""
+    return _ORDER.get(name, len(_ORDER))
+
+
+def find(spelling: object) -> Library | None:
+    """Return the row that a spelling in a card or an argument means, or None.
+
+    Example:
+        >>> find("PaddleOCR").name, find("mlx-lm").name, find("no such library")
+        ('paddleocr', 'mlx', None)
+    """
+    if not isinstance(spelling, str):
+        return None
+    name = spelling.strip().lower().replace("_", "-").replace(" ", "-")
+    return _ROWS.get(SPELLINGS.get(name, ""))
+
+
+def recognise(evidence: Evidence) -> list[Match]:
+    """Return a claim for every library whose format is in the folder, in the table's order of precedence."""
+    view = View(evidence)
+    return [match for row in LIBRARIES if (match := _claim_of(row, evidence, view)) is not None]
+
+
+def recognise_one(name: str, evidence: Evidence) -> Match | None:
+    """Return the claim of one library by its own files, or None."""
+    return _claim_of(_ROWS[name], evidence, View(evidence))
+
+
+def _claim_of(row: Library, evidence: Evidence, view: View) -> Match | None:
+    for feature in row.features:
+        met = met_all(view, feature)
+        if met is not None:
+            return claim(row, evidence, Strength.FORMAT, _reasons(row, met))
+    return None
+
+
+def claim(row: Library, evidence: Evidence, strength: Strength, because: tuple[Reason, ...]) -> Match:
+    """Return the claim of `row`, with the tasks that its own files tell, else the row's default."""
+    head = INFER[row.infer](evidence) if row.infer else None
+    tasks = head.tasks if head is not None else tuple(row.tasks.split())
+    because = (*because, head.because) if head is not None else because
+    model_type = evidence.get("config.json", "model_type")
+    return Match(
+        row.name,
+        strength,
+        because,
+        framework=row.framework,
+        tasks=tasks,
+        model_type=model_type if isinstance(model_type, str) else None,
+        loadable=row.name in BUILTINS,
+    )
+
+
+def tagged_library(evidence: Evidence) -> tuple[Library | None, Reason] | None:
+    """Return what the card says about the library: its row (None for one without a row), and where it says so."""
+    for fact in evidence.tagged.get("library", ()):
+        row = find(fact.value)
+        if row is not None or _means_transformers(fact.value):
+            return row, Reason(fact.file, fact.key, fact.value, f"the card names {fact.value}")
+    for fact in evidence.tagged.get("tags", ()):
+        row = find(fact.value)
+        if row is not None and fact.value in (row.tags or (row.name,)):
+            return row, Reason(fact.file, fact.key, fact.value, f"the card is tagged {fact.value}")
+    return None
+
+
+def is_bare_card(evidence: Evidence) -> bool:
+    """Say whether there is nothing but a README (and pictures): a card is all that is known of the model."""
+    return bool(evidence.card) and all(name.lower().endswith(_BESIDE_A_CARD) for name in evidence.names)
+
+
+def _means_transformers(value: object) -> bool:
+    return isinstance(value, str) and value.strip().lower() in ("transformers", "huggingface", "hf")
+
+
+def _reasons(row: Library, met: tuple[Met, ...]) -> tuple[Reason, ...]:
+    return tuple(_reason_of(row, met)) or (Reason("(table)", row.name, None, f"the layout of {row.name}"),)
+
+
+def _reason_of(row: Library, met: tuple[Met, ...]) -> Iterator[Reason]:
+    for fact in met:
+        if fact.key == "(name)":
+            text = f"a file of {row.name}"
+        elif fact.key == "(weights)":
+            text = f"weights in the format of {row.name}"
+        else:
+            text = f"a key of {row.name}"
+        yield Reason(fact.file, fact.key, fact.value, text)
