@@ -228,13 +228,18 @@ class Snapshot:
         descriptor, _ = open_inside(self._folder, name, source=self._folder)
         return os.fdopen(descriptor, "rb")
 
-    def document(self, name: str) -> Any:
+    def document(self, name: str, data: bytes | None = None) -> Any:
         """Return the parsed JSON or YAML file `name`; parsed once.
+
+        Args:
+            name: One of `names`.
+            data: Its content, if the caller has read it already.
 
         Raises:
             SafetyError: LimitExceeded or MalformedMetadata with file and line, and what `read` raises.
         """
         if name not in self._documents:
             parse = parse_yaml if name.endswith((".yaml", ".yml")) else parse_json
-            self._documents[name] = parse(self.read(name), file=name, limits=self.limits, source=str(self.source))
+            text = self.read(name) if data is None else data
+            self._documents[name] = parse(text, file=name, limits=self.limits, source=str(self.source))
         return self._documents[name]

@@ -64,6 +64,7 @@ _NOT_WEIGHTS = re.compile(
     r"|(?:rng_state|random_states?)[\w-]*\.(?:pth?|pkl)|sampler(?:_\d+)?\.bin|dataloader[\w-]*\.(?:pt|bin)"
     r"|trainer_state\..*|tokenizer\.(?:bin|pkl|pickle)|vocab(?:ulary)?\.(?:bin|pkl|pt|pth)|.*_optim_states\.pt"
     r"|(?:feats|speakers?|spk2id|label_encoder|tokens?)\.(?:bin|pkl|pickle)|.*\.tfevents\..*"
+    r"|.*(?:config|vocab|stats|cmvn).*\.(?:pkl|pickle|npz|joblib)"
     r"|keras_metadata\.pb|fingerprint\.pb|loss.*\.(?:pkl|pickle)|history\.(?:pkl|pickle)",
     re.IGNORECASE,
 )
@@ -96,6 +97,8 @@ def _bin(stem: str, base: str, beside: Beside) -> str | None:
         return "openvino"
     if base == "model.bin" and any(map(beside, _CT2_WORDS)):
         return "ct2"
+    if beside(stem + ".onnx") and not beside("config.json"):
+        return "onnx"
     if "ggml" in base.lower() or re.search(r"\.q[2-8]_[0-9k]", base, re.IGNORECASE):
         return "ggml"
     if base.endswith(".ncnn.bin") or beside(stem + ".param"):
