@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.tiny._text import _spread
-from tests.tiny._words import CHARACTERS, roberta_like_tokenizer
+from tests.tiny._words import CHARACTERS, byte_tokenizer
 
 
 def _wav2vec2_config(**options):
@@ -36,7 +36,7 @@ def audio_classification():
 
     labels = {0: "rain", 1: "bird", 2: "speech"}
     config = _wav2vec2_config(id2label=labels, label2id={v: k for k, v in labels.items()})
-    return _spread(Wav2Vec2ForSequenceClassification(config), 4.0), [Wav2Vec2FeatureExtractor(do_normalize=False)]
+    return _spread(Wav2Vec2ForSequenceClassification(config), 25.0), [Wav2Vec2FeatureExtractor(do_normalize=False)]
 
 
 def speech_ctc():
@@ -101,7 +101,7 @@ def whisper():
         suppress_tokens=None,
         begin_suppress_tokens=None,
     )
-    model = _spread(WhisperForConditionalGeneration(config), 8.0)
+    model = _spread(WhisperForConditionalGeneration(config), 25.0)
     generation = model.generation_config
     generation.no_timestamps_token_id = of("<|notimestamps|>")
     generation.lang_to_id = {"<|en|>": of("<|en|>"), "<|fr|>": of("<|fr|>")}
@@ -158,7 +158,7 @@ def text_to_audio():
 def zero_shot_audio_classification():
     from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, ClapProcessor
 
-    tokenizer = roberta_like_tokenizer()
+    tokenizer = byte_tokenizer()
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": 16,
@@ -183,6 +183,12 @@ def zero_shot_audio_classification():
     }
     config = ClapConfig(text_config=text, audio_config=audio, projection_dim=8)
     extractor = ClapFeatureExtractor(
-        feature_size=8, sampling_rate=8000, hop_length=250, fft_window_size=256, max_length_s=1, frequency_max=4000
+        feature_size=8,
+        sampling_rate=8000,
+        hop_length=270,
+        fft_window_size=256,
+        max_length_s=1,
+        frequency_max=4000,
+        truncation="rand_trunc",
     )
     return _spread(ClapModel(config), 3.0), [ClapProcessor(extractor, tokenizer)]

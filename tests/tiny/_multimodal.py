@@ -70,7 +70,8 @@ def _blip_config():
         "hidden_dropout_prob": 0.0,
         "attention_probs_dropout_prob": 0.0,
     }
-    return BlipConfig(text_config=text, vision_config={**_SMALL, "image_size": 16, "patch_size": 8}, projection_dim=8)
+    vision = {**_SMALL, "image_size": 16, "patch_size": 8, "initializer_range": 0.02}
+    return BlipConfig(text_config=text, vision_config=vision, projection_dim=8)
 
 
 def _blip_processor():
@@ -82,7 +83,7 @@ def _blip_processor():
 def blip_caption():
     from transformers import BlipForConditionalGeneration
 
-    model = _spread(BlipForConditionalGeneration(_blip_config()), 8.0)
+    model = _spread(BlipForConditionalGeneration(_blip_config()), 25.0)
     model.generation_config.max_new_tokens = 6
     return model, [_blip_processor()]
 
@@ -90,7 +91,7 @@ def blip_caption():
 def blip_vqa():
     from transformers import BlipForQuestionAnswering
 
-    model = _spread(BlipForQuestionAnswering(_blip_config()), 8.0)
+    model = _spread(BlipForQuestionAnswering(_blip_config()), 25.0)
     model.generation_config.max_new_tokens = 6
     return model, [_blip_processor()]
 
@@ -166,5 +167,5 @@ def donut():
             num_channels=3,
         )
     )
-    images = DonutImageProcessor(size={"height": 32, "width": 32}, do_align_long_axis=False, do_thumbnail=False)
+    images = DonutImageProcessor(size={"height": 32, "width": 32}, do_align_long_axis=False)
     return _encoder_decoder(_spread(encoder, 2.0), tokenizer), [DonutProcessor(images, tokenizer)]

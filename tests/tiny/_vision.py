@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.tiny._text import _spread
-from tests.tiny._words import roberta_like_tokenizer
+from tests.tiny._words import byte_tokenizer
 
 _SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 _LABELS = {0: "cat", 1: "dog", 2: "bird", 3: "fish"}
@@ -70,7 +70,7 @@ def maskformer():
     }
     backbone = {
         "model_type": "swin",
-        "image_size": 32,
+        "image_size": 64,
         "patch_size": 4,
         "embed_dim": 4,
         "mlp_ratio": 1.0,
@@ -82,7 +82,7 @@ def maskformer():
     config = MaskFormerConfig(
         fpn_feature_size=32, mask_feature_size=32, backbone_config=backbone, decoder_config=decoder, **_NAMES
     )
-    processor = MaskFormerImageProcessor(size={"height": 32, "width": 32}, size_divisor=32)
+    processor = MaskFormerImageProcessor(size={"height": 64, "width": 64}, size_divisor=32)
     return _spread(MaskFormerForInstanceSegmentation(config), 2.0), [processor]
 
 
@@ -139,7 +139,7 @@ def _clip_text(vocab: int) -> dict:
 def zero_shot_image_classification():
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 
-    tokenizer = roberta_like_tokenizer()
+    tokenizer = byte_tokenizer(clip=True)
     vision = {**_SMALL, "image_size": 16, "patch_size": 8}
     config = CLIPConfig(text_config=_clip_text(len(tokenizer)), vision_config=vision, projection_dim=8)
     images = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
@@ -149,7 +149,7 @@ def zero_shot_image_classification():
 def zero_shot_object_detection():
     from transformers import OwlViTConfig, OwlViTForObjectDetection, OwlViTImageProcessor, OwlViTProcessor
 
-    tokenizer = roberta_like_tokenizer()
+    tokenizer = byte_tokenizer(clip=True)
     tokenizer.model_max_length = 16
     text = {**_clip_text(len(tokenizer)), "max_position_embeddings": 16}
     vision = {**_SMALL, "image_size": 32, "patch_size": 8}

@@ -64,18 +64,22 @@ def lm_tokenizer(*, chat: bool = False, seq2seq: bool = False, image: bool = Fal
     return tokenizer
 
 
-def roberta_like_tokenizer():
-    """Return a fast byte-level BPE tokenizer without merges, in the style of CLIP and BART."""
+def byte_tokenizer(*, clip: bool = False):
+    """Return a fast byte-level BPE tokenizer without merges: RoBERTa's special tokens first, or CLIP's last.
+
+    CLIP finds the end of a text by its highest token, and OwlViT takes token 0 at the start for an empty text.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocab = {t: i for i, t in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", *alphabet])}
+    order = ["<pad>", "<unk>", "<mask>", *alphabet, "<s>", "</s>"]
+    vocab = {t: i for i, t in enumerate(order if clip else ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *alphabet])}
     core = Tokenizer(models.BPE(vocab=vocab, merges=[], unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     core.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[(t, vocab[t]) for t in ("<s>", "</s>")]
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
