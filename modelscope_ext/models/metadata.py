@@ -22,7 +22,6 @@ from modelscope_ext.utils.registry import Registry
 
 __all__ = ["ModelMetadata"]
 
-_KNOWN = frozenset((*CONDITIONS.values(), "requirement_dependency"))
 _PLAIN = (str, int, float, bool, tuple, list, dict, set, frozenset, type(None))
 
 
@@ -115,10 +114,10 @@ def _values(said: Any) -> tuple[str, ...]:
 
 
 def _extra(model: type) -> dict[str, Any]:
-    """Return what the class and those of its bases that come from the same package declare beyond the known keys."""
+    """Return what the class, and those of its bases that come from the same package, declare beyond `Model`'s own."""
+    from modelscope_ext.models.base import Model
+
     package = model.__module__.partition(".")[0]
     bases = [base for base in reversed(model.__mro__) if base.__module__.partition(".")[0] == package]
-    if package == __name__.partition(".")[0]:
-        bases = [model]
     public = {name: value for base in bases for name, value in vars(base).items() if not name.startswith("_")}
-    return {name: value for name, value in public.items() if name not in _KNOWN and isinstance(value, _PLAIN)}
+    return {name: value for name, value in public.items() if not hasattr(Model, name) and isinstance(value, _PLAIN)}

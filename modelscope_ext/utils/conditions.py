@@ -70,7 +70,7 @@ class Conditions:
             raise RegistryError(f"{self._registry}: {path_of(target)} is neither a class nor a function")
         if self._base and not (isinstance(target, type) and issubclass(target, self._base)):
             raise RegistryError(f"{self._registry}: {path_of(target)} must be a subclass of {path_of(self._base)}")
-        whole = dict(conditions)
+        whole = {**dict.fromkeys(CONDITIONS, ()), **conditions}
         for condition, attribute in self._reads.items():
             said = self.values(condition, declared(target, attribute))
             given = conditions.get(condition, ())

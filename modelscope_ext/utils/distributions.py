@@ -23,7 +23,7 @@ from modelscope_ext.utils.record import Record
 __all__ = ["Distribution", "EntryPoint", "canonical_name", "distributions", "entry_points", "installed", "requires"]
 
 _SUFFIXES = (".dist-info", ".egg-info")
-_FOLDER = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._]*?)-(?P<version>\d[^-]*)(-py\d[\d.]*)?\.(dist|egg)-info\Z")
+_FOLDER = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*?)-(?P<version>\d[^-]*)(-py\d[\d.]*)?\.(dist|egg)-info\Z")
 _SEPARATORS = re.compile(r"[-_.]+")
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -139,13 +140,15 @@ class Registry:
         force: bool = False,
         grouped: bool = False,
     ) -> Entry:
+        check: Callable[[Any], object] | None = None
         if isinstance(target, str):
             module, _, attribute = target.partition(":")
             if not module or not attribute:
                 raise OptionError(f"{self._name}: a class given as text is written 'pkg.mod:Class', not {target!r}")
-            whole, check = dict(conditions), lambda loaded: self._conditions.complete(loaded, conditions)
+            whole = {**dict.fromkeys(CONDITIONS, ()), **conditions}
+            check = partial(self._conditions.complete, conditions=conditions)
         else:
-            whole, check = self._conditions.complete(target, conditions), None
+            whole = self._conditions.complete(target, conditions)
         name = name or (attribute if isinstance(target, str) else getattr(target, "__name__", None))
         if not name:
             raise OptionError(f"{self._name}: {printable(target)} has no __name__; pass module_name=")
@@ -167,7 +170,9 @@ class Registry:
         with self._lock:
             rivals = [one for one in self._entries if one.key == entry.key]
             if entry.forced:
-                self._entries = (*(one for one in self._entries if one not in rivals), entry)
+                at = self._entries.index(rivals[0]) if rivals else len(self._entries)
+                kept = [[one for one in part if one not in rivals] for part in (self._entries[:at], self._entries[at:])]
+                self._entries = (*kept[0], entry, *kept[1])
                 return
             if any(same(one, entry) for one in rivals) or any(one.forced for one in rivals if current_origin()):
                 return

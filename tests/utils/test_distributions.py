@@ -59,6 +59,14 @@ def test_the_working_directory_is_never_searched(tmp_path: Path, monkeypatch: py
     assert not [point for point in d.entry_points() if point.name == "evil"]
 
 
+def test_a_folder_named_with_hyphens_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "acme-2go-box", "1.0rc1")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = d.installed("acme_2go.box")
+    assert found is not None
+    assert (found.name, found.version) == ("acme-2go-box", "1.0rc1")
+
+
 def test_eggs_of_all_three_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "acme_file-1.5-py3.11.egg-info").write_text("Name: acme-file\nVersion: 1.5\n")
     develop = tmp_path / "acme_develop.egg-info"
