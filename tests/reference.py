@@ -21,7 +21,7 @@ import tempfile
 import threading
 from typing import Any
 
-__all__ = ["OFFLINE", "reference"]
+__all__ = ["OFFLINE", "in_process", "reference"]
 
 #: Environment of every process that a test starts: no network, no bars, no telemetry, one thread.
 OFFLINE = {
@@ -150,3 +150,16 @@ def reference(script: str, arg: Any = None, *, fresh: bool = False) -> Any:
         return worker.ask(script, arg)
     finally:
         worker.close()
+
+
+def in_process(script: str, arg: Any = None) -> Any:
+    """Run `script`, which may import this package, in a fresh process of its own, and return its `result`.
+
+    For what only a fresh process shows: its memory, its `sys.modules`, its file handles.
+    """
+    text = f"import json, sys\narg = json.loads({json.dumps(json.dumps(arg))})\n{script}\nprint(json.dumps(result))"
+    environment = {**os.environ, **OFFLINE, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p) or os.getcwd()}
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the process ended with {done.returncode}:\n{done.stderr[-4000:]}")
+    return json.loads(done.stdout.splitlines()[-1])

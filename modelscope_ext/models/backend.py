@@ -89,6 +89,18 @@ class Backend:
         """
         raise NotImplementedError
 
+    def adopt(self, native: Any, *, task: str | None = None, preprocessor: Any = None) -> Any | None:
+        """Return what `load` would for an object the caller made, or None when it is none of this library's. Optional.
+
+        Imports nothing for a stranger's object: the module names of ``type(native).__mro__`` tell.
+
+        Args:
+            native: The library's own object, as given to ``pipeline(model=...)``.
+            task: The caller's task; None asks for the object's own (left in ``Loaded.parts["tasks"]``, a tuple).
+            preprocessor: The tokenizer or processor that belongs to it, if the caller passed one.
+        """
+        return None
+
     def predict(self, native: Any, task: str, inputs: Sequence[Any], **options: Any) -> Sequence[Any] | Iterator[Any]:
         """Run `task` on `inputs` and return one output per input, in order, in the task's schema. Usually overridden.
 

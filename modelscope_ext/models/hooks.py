@@ -1,0 +1,48 @@
+"""How hooks that other people write are called: with the keywords they name, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+__all__ = ["call_hook", "named", "overrides"]
+
+
+def named(hook: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
+    """Return the keywords that `hook` names beyond its first argument, and whether it takes any others.
+
+    Example:
+        >>> named(lambda inputs, top_k=1, **rest: None)
+        (('top_k',), True)
+    """
+    from inspect import Parameter, signature
+
+    try:
+        parameters = list(signature(hook).parameters.values())
+    except (TypeError, ValueError):
+        return (), True
+    kinds = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    names = tuple(p.name for p in parameters[1:] if p.kind in kinds)
+    return names, any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
+
+
+def call_hook(hook: Callable[..., Any], value: Any, options: Mapping[str, Any]) -> Any:
+    """Call `hook(value)` with those of `options` that it takes.
+
+    Example:
+        >>> call_hook(lambda inputs, top_k=1: (inputs, top_k), "a", {"top_k": 3, "other": 1})
+        ('a', 3)
+    """
+    names, takes_any = named(hook)
+    return hook(value, **(dict(options) if takes_any else {k: v for k, v in options.items() if k in names}))
+
+
+def overrides(cls: type, name: str, base: type) -> bool:
+    """Whether `cls` defines the method `name` anew, itself or in a class between it and `base`."""
+    return getattr(cls, name, None) is not getattr(base, name, None) and not _same_function(cls, name, base)
+
+
+def _same_function(cls: type, name: str, base: type) -> bool:
+    """Class methods are bound anew at each access: compare the functions below."""
+    ours, theirs = getattr(cls, name, None), getattr(base, name, None)
+    return getattr(ours, "__func__", ours) is getattr(theirs, "__func__", theirs)

@@ -1,0 +1,333 @@
+"""Step 5 of 6: from a model string to a loaded `Model`, the one way through.
+
+Locate and snapshot, resolve, gate A on metadata, requirements, the plan's files, gate B on their bytes; only then a
+library is imported. A registered class beats the built-in backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelscope_ext.errors import (
+    BackendNotLoadable,
+    MissingRequirement,
+    ModelNotFound,
+    OptionError,
+    RequirementConflict,
+)
+from modelscope_ext.models import gate, modelscope_form
+from modelscope_ext.models.backend import Backend, Loaded
+from modelscope_ext.models.base import Model
+from modelscope_ext.models.memory import collector_off
+from modelscope_ext.models.request import KEYWORDS, Request, unknown_keyword
+from modelscope_ext.models.resolution import Reason, Resolution, Source
+from modelscope_ext.utils.text import listing, printable
+
+if TYPE_CHECKING:
+    from modelscope_ext.metadata.evidence import Evidence
+    from modelscope_ext.metadata.snapshot import Snapshot
+    from modelscope_ext.utils.entry import Entry
+
+__all__ = ["adopt", "load", "refuse_load_options"]
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Who loads: a class, and the backend it may hand over to."""
+
+    kind: type[Any]
+    engine: Backend | None
+    entry: Entry | None = None
+
+    @property
+    def own(self) -> bool:
+        """Whether the class loads by itself."""
+        return modelscope_form.loads_itself(self.kind)
+
+
+def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any) -> Model:
+    """Load `model` and return the resolved class's instance, or `model_class`'s.
+
+    Args:
+        model: A folder, a hub id or a Snapshot.
+        model_class: The class to make; None chooses the registered one, or `Model`.
+        **keywords: The keywords of `modelscope_ext.pipeline`.
+
+    Raises:
+        OptionError, ModelNotFound, NotAModel, AmbiguousModel, SafetyError, BackendNotLoadable, MissingRequirement,
+        RequirementConflict, WeightsMismatch: In the order in which the steps come.
+    """
+    from modelscope_ext.hub.locate import open_snapshot
+    from modelscope_ext.metadata.evidence import collect
+    from modelscope_ext.models.resolve import resolve
+
+    request = Request.of(keywords)
+    grants = request.grants
+    where = {name: request.values[name] for name in _LOCATION if name in request.values}
+    snapshot = open_snapshot(model, limits=grants.limits, **where)
+    evidence = collect(snapshot, cfg_dict=request.get("cfg_dict"), limits=grants.limits)
+    gate.check_task(request.get("task"), evidence, snapshot, grants)
+    asked = {**_of_class(model_class), **request.resolve_options()}
+    resolution = resolve(snapshot, limits=grants.limits, **asked)
+    choice = _choose(resolution, evidence, model_class, asked)
+    resolution = _completed(resolution, choice, request.get("task"))
+    gate.gate_a(resolution, evidence, snapshot, grants, engine=choice.engine, base_model=request.get("base_model"))
+    _check_loadable(resolution, choice)
+    _check_requirements(resolution)
+    _check_options(request, choice)
+    folder = _folder(snapshot)
+    files = _files(resolution, snapshot, choice)
+    gate.check_floors(resolution, files, choice.engine)
+    gate.gate_b(resolution, snapshot, files, grants)
+    options = {**request.load_options(), **request.extra, "task": request.get("task") or resolution.default_task}
+    with collector_off():
+        return _built(choice, folder, resolution, evidence, {**options, "grants": grants})
+
+
+def adopt(native: Any, *, task: str | None = None, preprocessor: Any = None) -> Model:
+    """Return a `Model` around an object the caller made with a library, asking each backend whether it is its own.
+
+    Raises:
+        OptionError: No backend knows the object, or nothing says what it is for.
+    """
+    from modelscope_ext.models.builder import BACKENDS
+    from modelscope_ext.models.tasks import canonical
+
+    wanted = None if task is None else canonical(str(task), strict=True)
+    for _, engine in BACKENDS.loadable():
+        loaded = engine.adopt(native, task=wanted, preprocessor=preprocessor)
+        if loaded is None:
+            continue
+        own = tuple(loaded.parts.get("tasks", ())) if isinstance(loaded, Loaded) else ()
+        tasks = (wanted,) if wanted else own
+        if not tasks:
+            raise OptionError(f"{type(native).__name__} does not say what it is for: pass task=, e.g. 'fill-mask'")
+        return _adopted(native, loaded, engine, tasks)
+    kind = f"{type(native).__module__}.{type(native).__name__}"
+    raise OptionError(
+        f"model: {printable(kind)} belongs to no backend. Expected a folder, a hub id, a Snapshot, a Model, or an"
+        f" object of {listing(BACKENDS.names())}"
+    )
+
+
+def _adopted(native: Any, loaded: Any, engine: Backend, tasks: tuple[str, ...]) -> Model:
+    kind = type(native).__name__
+    reason = Reason("(argument)", "model", kind, f"an object of {engine.name}")
+    source = Source("object", path=kind)
+    made = Model()
+    decided = Resolution(source, engine.frameworks[0], engine.name, tasks, because={"backend": (reason,)})
+    made._attach(loaded, decided, engine=engine)
+    return made
+
+
+def refuse_load_options(keywords: Mapping[str, Any]) -> None:
+    """Raise OptionError for what would change a load, where nothing is loaded any more."""
+    unused = [k for k, v in keywords.items() if k != "task" and v not in (None, False, (), "weights_only")]
+    if unused:
+        raise OptionError(f"the model is loaded already: {listing(unused)} would change nothing; leave them out")
+
+
+#: Keywords that say where the model is.
+_LOCATION = ("hub", "revision", "subfolder", "token", "cache_dir", "local_files_only")
+
+
+def _of_class(model_class: type[Any] | None) -> dict[str, Any]:
+    """Return what the caller asks for by the class he calls: its backend and framework, where it has one."""
+    if model_class is None:
+        return {}
+    from modelscope_ext.models.metadata import ModelMetadata
+
+    said = ModelMetadata.of(model_class)
+    return {name: value for name in ("backend", "framework") if isinstance(value := getattr(said, name), str) and value}
+
+
+def _choose(
+    resolution: Resolution, evidence: Evidence, model_class: type[Any] | None, asked: Mapping[str, Any]
+) -> _Choice:
+    """Choose the class: the caller's, the registered one with most conditions, the one `model.type` names, or Model."""
+    engine = _engine(resolution)
+    if model_class is not None:
+        _check_class(model_class, resolution)
+        return _Choice(model_class, engine)
+    entry = _registered(resolution, evidence, asked)
+    return _Choice(entry.load() if entry else Model, engine, entry)
+
+
+def _registered(resolution: Resolution, evidence: Evidence, asked: Mapping[str, Any]) -> Entry | None:
+    from modelscope_ext.models.builder import MODELS
+
+    task = resolution.default_task
+    entry = MODELS.select(
+        task=task,
+        backend=resolution.backend,
+        framework=resolution.framework,
+        model_type=resolution.model_type,
+    )
+    if entry is not None:
+        return entry
+    for fact in evidence.declared.get("native_type", ()):
+        if isinstance(fact.value, str) and any(one.name == fact.value for one in MODELS):
+            return MODELS.entry(fact.value, **({"task": task} if task else {}))
+    return None
+
+
+def _engine(resolution: Resolution) -> Backend | None:
+    from modelscope_ext.models.builder import BACKENDS
+
+    return BACKENDS.get(resolution.backend) if resolution.loadable else None
+
+
+def _check_class(model_class: type[Any], resolution: Resolution) -> None:
+    """Refuse a class that says it is for another task or architecture than the folder's."""
+    from modelscope_ext.models.metadata import ModelMetadata
+
+    said = ModelMetadata.of(model_class)
+    checks = (
+        ("tasks", said.tasks, resolution.tasks),
+        ("model_type", said.model_types, _tuple(resolution.model_type)),
+        ("framework", said.frameworks, _tuple(resolution.framework)),
+        ("backend", said.backends, _tuple(resolution.backend)),
+    )
+    for name, ours, theirs in checks:
+        if ours and theirs and not set(ours) & set(theirs):
+            raise OptionError(
+                f"{model_class.__name__} is for {name} {listing(ours)}; {printable(str(resolution.source))} has"
+                f" {listing(theirs)}. Load it with Model.from_pretrained(...), which chooses the class."
+            )
+
+
+def _tuple(value: str | None) -> tuple[str, ...]:
+    return () if value is None else (value,)
+
+
+def _completed(resolution: Resolution, choice: _Choice, task: str | None) -> Resolution:
+    """Return the decision with what the class adds: a reason, its requirements, tasks where the files name none."""
+    if choice.kind is Model:
+        return resolution
+    from modelscope_ext.models.metadata import ModelMetadata
+
+    said = ModelMetadata.of(choice.kind)
+    name = f"{choice.kind.__module__}:{choice.kind.__qualname__}"
+    how = f"registered ({choice.entry})" if choice.entry else "named by the caller"
+    reason = Reason("(registry)" if choice.entry else "(argument)", "class", name, f"loaded by a class {how}")
+    tasks = said.tasks if said.tasks and task is None and _only_inferred(resolution) else resolution.tasks
+    return replace(
+        resolution,
+        tasks=tuple(dict.fromkeys((*tasks, *resolution.tasks))),
+        requirement_dependency=tuple(dict.fromkeys((*resolution.requirement_dependency, *said.requirement_dependency))),
+        because={**resolution.because, "class": (reason,)},
+    )
+
+
+def _only_inferred(resolution: Resolution) -> bool:
+    """Whether the repo itself says nothing of its task: then the class's word counts for more than a guess."""
+    said = resolution.because.get("tasks", ())
+    return not said or said[0].file not in ("(argument)", "configuration.json", "README.md")
+
+
+def _check_loadable(resolution: Resolution, choice: _Choice) -> None:
+    if choice.engine is not None or choice.own:
+        return
+    source = printable(str(resolution.source))
+    lines = [line for line in resolution.missing if line]
+    wanted = resolution.requirement_dependency or (resolution.backend,)
+    from modelscope_ext.utils.requirement import check_requirements, install_command
+
+    command = install_command(check_requirements(wanted))
+    install = f" Install it with: {command}." if command else f" {lines[0]}" if lines else ""
+    raise BackendNotLoadable(
+        f"{source} is a model of {resolution.backend!r}, which is recognised but cannot be loaded here yet.{install}"
+        " Load it with that library itself, or register a class for it:"
+        f" @MODELS.register_module(backend={resolution.backend!r})."
+    )
+
+
+def _check_requirements(resolution: Resolution) -> None:
+    """Raise for what is missing, too old or in conflict; nothing is imported."""
+    from modelscope_ext.utils.requirement import check_requirements, install_command
+
+    bad = [check for check in check_requirements(resolution.requirement_dependency) if not check.ok]
+    if not bad:
+        return
+    source = printable(str(resolution.source))
+    lines = "\n".join(f"  {check}" for check in bad)
+    command = install_command(bad)
+    if any(check.problem == "conflict" for check in bad):
+        raise RequirementConflict(f"{source} cannot be loaded in this environment:\n{lines}")
+    advice = f"\nInstall it with: {command}" if command else ""
+    raise MissingRequirement(f"{source} ({resolution.backend}) needs what is not installed:\n{lines}{advice}")
+
+
+def _check_options(request: Request, choice: _Choice) -> None:
+    """Refuse a keyword that neither the backend nor the class takes."""
+    if not request.extra:
+        return
+    engine = choice.engine
+    known: dict[str, str] = dict(engine.options) if engine is not None else {}
+    takes_any = False
+    if choice.own:
+        names, takes_any = modelscope_form.options_of(choice.kind)
+        known.update(dict.fromkeys(names, ""))
+    # A class that may hand over to a backend takes **options only to pass them on.
+    if takes_any and engine is None:
+        return
+    who = f"backend {engine.name!r}" if engine is not None else choice.kind.__name__
+    for name in request.extra:
+        if name not in known and name not in KEYWORDS:
+            raise unknown_keyword(name, known, who)
+
+
+def _folder(snapshot: Snapshot) -> Path:
+    if snapshot.folder is None:
+        raise ModelNotFound(
+            f"{printable(str(snapshot.source))} was made from texts and has no folder to load from; pass the folder"
+        )
+    return Path(snapshot.folder).resolve()
+
+
+def _files(resolution: Resolution, snapshot: Snapshot, choice: _Choice) -> tuple[str, ...]:
+    """Return exactly the files that the load may read."""
+    if choice.engine is not None:
+        files = choice.engine.files(resolution, snapshot)
+    else:
+        from modelscope_ext.models.plan import default_files
+
+        files = default_files(resolution, snapshot)
+    lost = [name for name in files if name not in snapshot]
+    if lost:
+        raise ModelNotFound(
+            f"{printable(str(snapshot.source))} lacks {listing(map(printable, lost))}: the copy is incomplete; fetch"
+            " the missing files"
+        )
+    return tuple(files)
+
+
+def _built(choice: _Choice, folder: Path, resolution: Resolution, evidence: Evidence, options: dict[str, Any]) -> Model:
+    """Make the model: by its class in ModelScope's form, or by `load` and an instance that holds what it returned."""
+    configuration = _configuration(evidence, options.get("cfg_dict"))
+    engine = choice.engine
+    if modelscope_form.is_form(choice.kind):
+        made = modelscope_form.build(choice.kind, folder, resolution, configuration, options)
+        loaded, engine = made._loaded, None
+    else:
+        loaded = choice.kind.load(folder, resolution, **_taken(choice.kind, options))
+        made = loaded if isinstance(loaded, Model) else choice.kind()
+        loaded = made._loaded if loaded is made else loaded
+    made._attach(loaded, resolution, engine=engine, configuration=configuration, folder=folder)
+    return made
+
+
+def _taken(kind: type[Model], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that `kind.load` names, or all where it takes any."""
+    names, takes_any = modelscope_form.options_of(kind)
+    return options if takes_any else {k: v for k, v in options.items() if k in names}
+
+
+def _configuration(evidence: Evidence, cfg_dict: Any) -> Mapping[str, Any]:
+    if cfg_dict is not None:
+        return dict(cfg_dict)
+    document = evidence.documents.get("configuration.json", {})
+    return document if isinstance(document, Mapping) else {}

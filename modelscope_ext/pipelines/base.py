@@ -1,0 +1,247 @@
+"""Step 6 of 6: one way to run every model: one input gives one output, a list a list, a generator a generator.
+
+The hooks of a subclass stand in call order, each on one input, as in ModelScope: `preprocess`, `forward`,
+`postprocess`. A pipeline without them hands batches to its model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain, islice
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from modelscope_ext.errors import ModelScopeExtError, OptionError
+from modelscope_ext.models.hooks import call_hook, named, overrides
+from modelscope_ext.models.schemas import is_lazy, normalise
+from modelscope_ext.pipelines.arguments import MISSING, gather
+from modelscope_ext.utils.text import did_you_mean, listing, printable
+
+if TYPE_CHECKING:
+    from modelscope_ext.models.base import Model
+    from modelscope_ext.models.resolution import Resolution
+
+__all__ = ["Pipeline"]
+
+Self = TypeVar("Self", bound="Pipeline")
+
+_HOOKS = ("preprocess", "forward", "postprocess")
+
+
+class Pipeline:
+    """A model and the task it runs.
+
+    Args:
+        model: A `Model`.
+        task: A canonical task name; default the model's own.
+        preprocessor: Called on each input before the model: a callable, or a list of them.
+        batch_size: Inputs that run at once where a call does not say; default 1, whose results depend on no neighbour.
+        owns_model: Whether closing the pipeline closes the model.
+        **kwargs: Arguments of ModelScope's pipelines that mean nothing here (`config_file`, `device`, `auto_collate`).
+
+    Attributes:
+        task: The task it runs.
+        model: The `Model`.
+        resolution: The decision the model was loaded by.
+
+    Example:
+        >>> from modelscope_ext import pipeline
+        >>> pipe = pipeline(model="./sentiment")                 # doctest: +SKIP
+        >>> pipe("good"), pipe(["good", "bad"])                  # doctest: +SKIP
+    """
+
+    #: Tasks a registered subclass serves; the first is its default.
+    tasks: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        model: Model,
+        task: str | None = None,
+        preprocessor: Any = None,
+        *,
+        batch_size: int | None = None,
+        owns_model: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self.model = model
+        self.task = task or getattr(model, "default_task", None) or (self.tasks[0] if self.tasks else None)
+        self.preprocessor = preprocessor
+        self.batch_size = _batch_size(batch_size)
+        self._owns_model = owns_model
+        self._closed = False
+
+    @property
+    def resolution(self) -> Resolution | None:
+        """The decision the model was loaded by."""
+        return getattr(self.model, "resolution", None)
+
+    # Hooks, in call order; override all or any to work on one input at a time
+
+    def preprocess(self, inputs: Any, **options: Any) -> Any:
+        """Turn one input into what `forward` takes. Override; the default calls the preprocessor, if there is one."""
+        for step in _steps(self.preprocessor):
+            inputs = step(inputs)
+        return inputs
+
+    def forward(self, inputs: Any, **options: Any) -> Any:
+        """Run the model on one input. Override; the default is `Model.predict`."""
+        return self.model.predict(self._task(), [inputs], **options)[0]
+
+    def postprocess(self, inputs: Any, **options: Any) -> Any:
+        """Turn what `forward` gave into the task's schema. Override; the default changes nothing."""
+        return inputs
+
+    # Calling; usually not overridden
+
+    def __call__(
+        self,
+        inputs: Any = MISSING,
+        *args: Any,
+        batch_size: int | None = None,
+        raw: bool = False,
+        stream: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Run the task.
+
+        Args:
+            inputs: One input, a list of them, or anything that can be walked; see `models/inputs.py`.
+            *args: The task's further arguments by position, e.g. the candidate labels.
+            batch_size: Inputs that run at once; default the pipeline's.
+            raw: Return the library's own outputs.
+            stream: Yield one answer piece by piece.
+            **options: Options of the task, and its fields by name (``question=..., context=...``).
+
+        Returns:
+            One output, a list of outputs, or a generator of outputs: as `inputs` was. With `stream`, a generator of
+            pieces.
+
+        Raises:
+            OptionError: An input or option the task does not take.
+        """
+        self._check_open()
+        task = self._task()
+        inputs, options = gather(task, inputs, args, options)
+        self._check_options(task, options)
+        if type(raw) is not bool or type(stream) is not bool:
+            raise OptionError(f"raw={raw!r}, stream={stream!r}: expected True or False")
+        size = _batch_size(batch_size) or self.batch_size or 1
+        if raw:
+            options["raw"] = True
+        if stream:
+            return self._stream(task, inputs, options)
+        if is_lazy(inputs):
+            return self._walk(task, inputs, size, options)
+        items, single = normalise(task, inputs)
+        outputs = list(self._run(task, items, size, options))
+        return outputs[0] if single else outputs
+
+    def _walk(self, task: str, inputs: Any, size: int, options: dict[str, Any]) -> Iterator[Any]:
+        """Yield outputs as inputs come; at most one batch is held."""
+        for batch in _batches(_items(inputs), size):
+            yield from self._run(task, [normalise(task, [item])[0][0] for item in batch], size, options)
+
+    def _run(self, task: str, items: Iterable[Any], size: int, options: dict[str, Any]) -> Iterator[Any]:
+        """Yield one output per normalised item, `size` at a time."""
+        for batch in _batches(items, size):
+            self._check_open()
+            if self._one_by_one:
+                yield from (self._one(item, options) for item in batch)
+            else:
+                ready = [Pipeline.preprocess(self, item) for item in batch]
+                yield from self.model.predict(task, ready, **options, batch_size=len(ready))
+
+    @property
+    def _one_by_one(self) -> bool:
+        return any(overrides(type(self), name, Pipeline) for name in _HOOKS)
+
+    def _one(self, item: Any, options: Mapping[str, Any]) -> Any:
+        raw = options.get("raw", False)
+        value = call_hook(self.preprocess, item, options)
+        value = call_hook(self.forward, value, options)
+        return value if raw else call_hook(self.postprocess, value, options)
+
+    def _stream(self, task: str, inputs: Any, options: dict[str, Any]) -> Iterator[Any]:
+        if is_lazy(inputs) or self._one_by_one:
+            raise OptionError("stream=True answers one input of a pipeline without hooks of its own")
+        items, single = normalise(task, inputs)
+        if not single:
+            raise OptionError(f"stream=True answers one input at a time; got a list of {len(items)}")
+        return self.model.stream(task, Pipeline.preprocess(self, items[0]), **options)
+
+    def _task(self) -> str:
+        if self.task is None:
+            raise OptionError("no task: nothing says what this model is for; pass one, e.g. pipeline('fill-mask', ...)")
+        return self.task
+
+    def _check_options(self, task: str, options: Mapping[str, Any]) -> None:
+        known = self._options(task)
+        if known is None:
+            return
+        for name in options:
+            if name not in known:
+                takes = {*known, "batch_size", "raw", "stream"}
+                raise OptionError(
+                    f"{task}: unknown option {printable(name)!r}.{did_you_mean(name, takes)} This model takes:"
+                    f" {listing(takes, 40)}."
+                )
+
+    def _options(self, task: str) -> frozenset[str] | None:
+        """Return the options a call may pass; None where any may."""
+        known = self.model.call_options(task) if hasattr(self.model, "call_options") else None
+        if not self._one_by_one:
+            return known
+        names: set[str] = set(known or ())
+        for hook in _HOOKS:
+            if overrides(type(self), hook, Pipeline):
+                more, takes_any = named(getattr(self, hook))
+                if takes_any:
+                    return None
+                names.update(more)
+        return frozenset(names)
+
+    # Closing
+
+    def close(self) -> None:
+        """Give the model's memory back, unless the caller brought the model along. Closing twice is fine."""
+        self._closed = True
+        if self._owns_model:
+            self.model.close()
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ModelScopeExtError(f"{self!r} was closed; make it again with pipeline(...) to use it")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(task={self.task!r}, model={self.model!r})"
+
+
+def _steps(preprocessor: Any) -> tuple[Callable[[Any], Any], ...]:
+    if preprocessor is None:
+        return ()
+    return tuple(preprocessor) if isinstance(preprocessor, list | tuple) else (preprocessor,)
+
+
+def _batch_size(value: Any) -> int | None:
+    if value is not None and (type(value) is not int or value < 1):
+        raise OptionError(f"batch_size={printable(value)}: expected a whole number of at least 1")
+    return value
+
+
+def _items(inputs: Any) -> Iterator[Any]:
+    """Walk what can be walked: by `iter`, which falls back to ``[0]``, ``[1]``, ... for data sets."""
+    return iter(inputs)
+
+
+def _batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    walker = iter(items)
+    for first in walker:
+        yield list(chain((first,), islice(walker, size - 1)))
