@@ -1,57 +1,49 @@
-"""Files that are either written whole or left as they were."""
+"""Writing a file so that readers see the old content or the new one, never half of it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import stat
+from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
 
-__all__ = ["replacing"]
+__all__ = ["write_atomic"]
 
 
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[TextIO]:
-    """Yield a text stream (UTF-8) whose content becomes `path` when the block ends without an error.
+def write_atomic(path: str | Path, data: str | bytes) -> None:
+    """Write `data` beside `path` and move it into place; a failure leaves `path` as it was and nothing beside it.
 
-    The text goes to a temporary file in the same folder, is flushed to the disk, and takes the place of `path` in one
-    step; a link at `path` is replaced, not followed. On an error `path` is untouched and the temporary file is gone.
+    A link is replaced, not followed: what it points at (a hub's cache, say) is never changed.
+
+    Args:
+        path: The file; its folder must exist. An existing file's permissions are kept.
+        data: The new content; a str is written as UTF-8 with the line ends it has.
 
     Raises:
-        OSError: The folder cannot be written, or the disk is full.
+        OSError: The folder does not exist or cannot be written.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with replacing(f"{folder}/a.txt") as stream:
-        ...         _ = stream.write("done")
-        ...     print(os.listdir(folder), open(f"{folder}/a.txt").read())
-        ['a.txt'] done
+        ...     write_atomic(Path(folder, "a.json"), "{}")
+        ...     [file.name for file in Path(folder).iterdir()], Path(folder, "a.json").read_text()
+        (['a.json'], '{}')
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}.tmp")
-    # Made with the permissions a new file gets here; an existing file's are taken over.
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    content = data.encode("utf-8") if isinstance(data, str) else data
+    beside = target.with_name(f".{target.name[:100]}.{os.getpid():x}{os.urandom(6).hex()}.tmp")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        with open(handle, "w", encoding="utf-8", newline="\n") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        if target.is_file():
-            temporary.chmod(target.stat().st_mode & 0o777)
-        temporary.replace(target)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(OSError):
+            old = target.lstat()
+            if stat.S_ISREG(old.st_mode):
+                beside.chmod(stat.S_IMODE(old.st_mode))
+        beside.replace(target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
         raise
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name survive a power cut, where the system can."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

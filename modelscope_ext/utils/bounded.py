@@ -161,10 +161,9 @@ found '// small'. JSON has no comments: remove it.
     if len(data) > max_bytes:
         too_large(f"{len(data)} bytes", max_bytes, "json_bytes", file=file, source=source)
     text = decode_text(data, file=file, source=source)
-    openers = data.count(b"[") + data.count(b"{")
-    if openers > max_depth or openers + data.count(b",") >= max_nodes:
+    if data.count(b"[") + data.count(b"{") > max_depth or len(data) > max_nodes:
         _check_shape(data, max_depth, max_nodes, file, source)
-    if b"\\u" in data:
+    if b"\\" in data and b"\\u" in data:
         _refuse_surrogates(text, file, source)
     try:
         return _decoder(make_dict, max_digits, _has_odd_numbers(data, max_digits)).decode(text)
@@ -185,17 +184,44 @@ found '// small'. JSON has no comments: remove it.
         ) from error
 
 
+def _twice(items: list[tuple[str, Any]]) -> NoReturn:
+    seen: set[str] = set()
+    for key, _ in items:
+        if key in seen:
+            raise _Fault(f"the key {printable(key)!r} appears twice in one object. Keep one of them.", key)
+        seen.add(key)
+    raise AssertionError("make_dict lost a key")
+
+
+def _hook(make_dict: Callable[[list[tuple[str, Any]]], Any]) -> Callable[[list[tuple[str, Any]]], Any]:
+    """Return what builds an object and refuses duplicate keys; a dict's subclass is filled without its `__init__`."""
+    if isinstance(make_dict, type) and issubclass(make_dict, dict) and make_dict is not dict:
+        kind: Any = make_dict
+        new: Any = dict.__new__
+        fill = dict.update
+
+        def filled(items: list[tuple[str, Any]]) -> Any:
+            made: dict[str, Any] = new(kind)
+            fill(made, items)
+            if len(made) != len(items):
+                _twice(items)
+            return made
+
+        return filled
+
+    def called(items: list[tuple[str, Any]]) -> Any:
+        made: Any = make_dict(items)
+        if len(made) != len(items):
+            _twice(items)
+        return made
+
+    return called
+
+
 @lru_cache(maxsize=32)
 def _decoder(make_dict: Callable[[list[tuple[str, Any]]], Any], max_digits: int, careful: bool) -> json.JSONDecoder:
     """Return a decoder that refuses duplicates and NaN and, if `careful`, looks at every number."""
-
-    def pairs(items: list[tuple[str, Any]]) -> Any:
-        made = make_dict(items)
-        if len(made) != len(items):
-            seen: set[str] = set()
-            twice = next(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-            raise _Fault(f"the key {printable(twice)!r} appears twice in one object. Keep one of them.", twice)
-        return made
+    pairs = _hook(make_dict)
 
     def constant(name: str) -> NoReturn:
         raise _Fault(f"{name} is not JSON; expected a number. Write null, or a finite number.")
@@ -216,18 +242,20 @@ def _decoder(make_dict: Callable[[list[tuple[str, Any]]], Any], max_digits: int,
     return json.JSONDecoder(object_pairs_hook=pairs, parse_constant=constant)
 
 
-# All digits become "0" and "E" becomes "e", so that a plain substring search finds long numbers and large exponents.
+# Digits become "0", "E" becomes "e" and "+" is dropped, so that a substring search finds every long number and every
+# large exponent (and a few strings that look like one).
 _NUMBERS = bytes.maketrans(b"123456789E", b"000000000e")
 
 
 def _has_odd_numbers(data: bytes, max_digits: int) -> bool:
     """Return whether some number *may* be too long or overflow; digits inside strings count too."""
-    shape = data.translate(_NUMBERS)
-    return b"0" * (min(max_digits, 300) + 1) in shape or b"e000" in shape or b"e+000" in shape
+    shape = data.translate(_NUMBERS, b"+")
+    return b"0" * (min(max_digits, 300) + 1) in shape or b"e000" in shape
 
 
 _TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_NOT_SHAPE = bytes(set(range(256)) - set(b'"[]{},'))
 _SPACES = b" \t\r\n"
 
 
@@ -235,7 +263,13 @@ def _check_shape(data: bytes, max_depth: int, max_nodes: int, file: str, source:
     """Count values and depth without parsing: strings are cut out, then brackets are cancelled level by level."""
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    bare = _without_strings(data)
+    # With only quotes, brackets and commas left, and pairs of quotes gone, a quote remains if and only if one of the
+    # others stands inside a string. It mostly doesn't, and the counts of the whole are those of the bare structure.
+    bare = data.translate(None, _NOT_SHAPE).replace(b'""', b"")
+    empty = 0
+    if b'"' in bare or bare.count(b",") + bare.count(b"[") + bare.count(b"{") >= max_nodes:
+        bare = _without_strings(data)
+        empty = bare.count(b"[]") + bare.count(b"{}")
     # Longer than that, and either there are too many values, or a surplus closing bracket stops the parser before.
     brackets = whole = bare.translate(_TO_BRACKETS, _NOT_BRACKETS)[: 4 * max_nodes + 4]
     for _ in range(max_depth):
@@ -245,7 +279,7 @@ def _check_shape(data: bytes, max_depth: int, max_nodes: int, file: str, source:
         brackets = shorter
     if brackets and max(accumulate(map((92).__sub__, whole))) > max_depth:  # "[" is 91, "]" is 93
         too_large(f"nested more than {max_depth} deep", max_depth, "depth", file=file, source=source)
-    nodes = 1 + bare.count(b",") + bare.count(b"[") + bare.count(b"{") - bare.count(b"[]") - bare.count(b"{}")
+    nodes = 1 + bare.count(b",") + bare.count(b"[") + bare.count(b"{") - empty
     if nodes > max_nodes:
         too_large(f"{nodes} values", max_nodes, "nodes", file=file, source=source)
 

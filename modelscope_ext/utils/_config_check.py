@@ -1,0 +1,87 @@
+"""configuration.json against its schema, without a library: the few keywords that our schema uses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from modelscope_ext.utils.text import did_you_mean, printable
+
+__all__ = ["problems", "schema"]
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list, tuple),
+    "string": (str,),
+    "boolean": (bool,),
+}
+_NAMES = {"object": "an object", "array": "a list", "string": "a string", "boolean": "true or false"}
+_TRAINING = ("model", "train", "preprocessor", "evaluation")
+
+
+@lru_cache(maxsize=1)
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of configuration.json that ships with the package.
+
+    Example:
+        >>> sorted(schema()["properties"])[:3]
+        ['allow_remote', 'backend', 'dataset']
+    """
+    path = Path(__file__).with_name("data") / "configuration.schema.json"
+    return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+
+def problems(config: Mapping[str, Any], *, training: bool = False) -> tuple[str, ...]:
+    """Return one sentence for each thing about `config` that the schema does not allow, none if all is well.
+
+    Args:
+        config: The content of a configuration.json.
+        training: Also require what ModelScope's trainers read.
+
+    Example:
+        >>> problems({"framework": "pytorch", "tasks": "fill-mask"})
+        ("tasks is 'fill-mask'; expected a list, such as ['text-classification', 'token-classification'].",)
+    """
+    rules = schema()
+    found = list(_check(config, rules, ""))
+    missing = [key for key in rules["required"] if key not in config]
+    if not any(all(key in config for key in choice["required"]) for choice in rules["anyOf"]):
+        missing.append("tasks")
+    if training:
+        missing += [key for key in _TRAINING if key not in config]
+    return (*[_missing(key, config, rules) for key in missing], *found)
+
+
+def _missing(key: str, config: Mapping[str, Any], rules: dict[str, Any]) -> str:
+    either = " (or 'task')" if key == "tasks" else ""
+    unknown = [name for name in config if isinstance(name, str) and name not in rules["properties"]]
+    hint = did_you_mean(key, unknown)
+    if hint:
+        hint = " The file has " + printable(hint.split("'")[1], 40).join("''") + ": rename it."
+    return f"{key!r}{either} is missing; expected {_expected(rules['properties'][key])}.{hint}"
+
+
+def _check(value: Any, rules: dict[str, Any], path: str) -> list[str]:
+    expected = rules.get("type")
+    if expected is not None and not isinstance(value, _TYPES[expected]):
+        return [f"{path or 'the top level'} is {printable(repr(value), 60)}; expected {_expected(rules)}."]
+    found: list[str] = []
+    if isinstance(value, str) and len(value) < rules.get("minLength", 0):
+        found.append(f"{path} is empty; expected {_expected(rules)}.")
+    if isinstance(value, list | tuple):
+        if len(value) < rules.get("minItems", 0):
+            found.append(f"{path} is empty; expected {_expected(rules)}.")
+        for index, item in enumerate(value):
+            found += _check(item, rules.get("items", {}), f"{path}[{index}]")
+    if isinstance(value, dict):
+        for key, inner in rules.get("properties", {}).items():
+            if key in value:
+                found += _check(value[key], inner, f"{path}.{key}" if path else key)
+    return found
+
+
+def _expected(rules: dict[str, Any]) -> str:
+    return f"{_NAMES[rules['type']]}" + (f", such as {rules['examples'][0]!r}" if rules.get("examples") else "")
