@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelscope_ext.errors import BackendNotLoadable, MalformedMetadata, OptionError
+from modelscope_ext.errors import AmbiguousModel, BackendNotLoadable, MalformedMetadata, OptionError
 from modelscope_ext.safety.paths import check_name
 from modelscope_ext.utils.text import listing, printable
 
@@ -52,7 +52,7 @@ def sentence_similarity(bundle: Bundle, inputs: Sequence[Any], options: Mapping[
     """For each ``{"source_sentence", "sentences"}`` one number per sentence, by the folder's measure (cosine)."""
     sentence = Sentence.of(bundle)
     if sentence is None:
-        raise OptionError(
+        raise AmbiguousModel(
             "The folder has no modules.json, so nothing says how token vectors become one vector per sentence; a "
             'guess would give wrong similarities. If you know it, pass pooling="mean" (or cls, max) to the load.'
         )

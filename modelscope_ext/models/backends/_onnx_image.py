@@ -51,7 +51,6 @@ PROCESSORS: Mapping[str, Mapping[str, Any]] = {
     "MobileNetV1ImageProcessor": {"size": {"shortest_edge": 256}, "do_center_crop": True, "resample": _BILINEAR},
     "MobileNetV2ImageProcessor": {"size": {"shortest_edge": 256}, "do_center_crop": True, "resample": _BILINEAR},
     "PvtImageProcessor": _IMAGENET,
-    "SegformerImageProcessor": {"size": {"height": 512, "width": 512}, "resample": _BILINEAR, **_IMAGENET},
     "SiglipImageProcessor": {},
     "ViTImageProcessor": {"resample": _BILINEAR},
 }

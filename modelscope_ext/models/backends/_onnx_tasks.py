@@ -34,6 +34,9 @@ ACTIVATIONS: Mapping[str, str] = {
     "torch.nn.Tanh": "tanh",
 }
 
+_SETTINGS = "config_sentence_transformers.json"
+_OLD_KEY = "sbert_ce_default_activation_function"
+
 
 def softmax(x: Any) -> Any:
     """Return the softmax over the last axis."""
@@ -187,21 +190,29 @@ def text_ranking(bundle: Bundle, inputs: Sequence[Any], options: Mapping[str, An
 
 
 def _ranking_function(bundle: Bundle) -> Callable[[Any], Any]:
-    """Return the function that the cross-encoder's config names, out of a closed table; a sigmoid by default."""
+    """Return the function that the cross-encoder's files name, out of a closed table; a sigmoid by default."""
     own = bundle.config.get("sentence_transformers")
-    field = "sentence_transformers.activation_fn"
-    said = own.get("activation_fn") if isinstance(own, Mapping) else None
-    if said is None:
-        said, field = bundle.config.get("sbert_ce_default_activation_function"), "sbert_ce_default_activation_function"
-    if said is None:
-        return sigmoid
-    if not isinstance(said, str) or said not in ACTIVATIONS:
-        raise UnknownTypeError(
-            f"config.json: {field} is {printable(said)}. Nothing was imported. Known are: {listing(ACTIVATIONS)}.",
-            file="config.json",
-            field=field,
-        )
-    return FUNCTIONS[ACTIVATIONS[said]]
+    settings = bundle.document(_SETTINGS)
+    named = (
+        (_SETTINGS, "activation_fn", settings.get("activation_fn")),
+        (
+            "config.json",
+            "sentence_transformers.activation_fn",
+            own.get("activation_fn") if isinstance(own, Mapping) else None,
+        ),
+        ("config.json", _OLD_KEY, bundle.config.get(_OLD_KEY)),
+    )
+    for file, field, said in named:
+        if said is None:
+            continue
+        if not isinstance(said, str) or said not in ACTIVATIONS:
+            raise UnknownTypeError(
+                f"{file}: {field} is {printable(said)}. Nothing was imported. Known are: {listing(ACTIVATIONS)}.",
+                file=file,
+                field=field,
+            )
+        return FUNCTIONS[ACTIVATIONS[said]]
+    return sigmoid
 
 
 def fill_mask(bundle: Bundle, inputs: Sequence[Any], options: Mapping[str, Any]) -> list[Any]:

@@ -53,7 +53,7 @@ TASKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 #: dtype spellings that ask for nothing but what the file holds.
 _OWN_DTYPE = (None, "auto")
 
-_SNIPPET_IMAGE = '''\
+_SNIPPET_IMAGE = """\
 import json
 from pathlib import Path
 
@@ -70,7 +70,7 @@ image = Image.new("RGB", (64, 64)).resize((width, height), settings["resample"])
 pixels = np.asarray(image, np.float32).transpose(2, 0, 1) * settings["rescale_factor"]
 mean, std = (np.float32(settings[key]).reshape(3, 1, 1) for key in ("image_mean", "image_std"))
 output = session.run(None, {{"pixel_values": np.float32((pixels - mean) / std)[None]}})[0]
-'''
+"""
 
 _SNIPPET_TEXT = """\
 import numpy as np

@@ -1,0 +1,200 @@
+"""What sentence-transformers would import or make up, checked: module types, activations, pooling, missing weights.
+
+Gate A asks the same of the metadata before anything is fetched; a load asks again, so that it is safe by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from modelscope_ext.errors import (
+    AmbiguousModel,
+    BackendNotLoadable,
+    MalformedMetadata,
+    OptionError,
+    RedirectRefused,
+    UnknownTypeError,
+    WeightsMismatch,
+)
+from modelscope_ext.models.gate_tables import ACTIVATIONS, SENTENCE_MODULES
+from modelscope_ext.utils.text import did_you_mean, listing, printable
+
+__all__ = ["KINDS", "check_activation", "check_report", "kind_of", "modules_of", "pooling_of", "reported"]
+
+#: Ways to make one vector of the vectors of tokens.
+POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+
+#: `model_type` of config_sentence_transformers.json -> the library's class.
+KINDS: Mapping[str, str] = {"SentenceTransformer": "SentenceTransformer", "CrossEncoder": "CrossEncoder"}
+
+_SETTINGS = "config_sentence_transformers.json"
+_TRANSFORMER = "sentence_bert_config.json"
+
+
+def modules_of(place: Any) -> list[Mapping[str, Any]]:
+    """Return the entries of `modules.json`, each with a type of the closed table; empty where there is no such file."""
+    from modelscope_ext.safety.paths import check_name
+    from modelscope_ext.safety.reading import parse_json, read_inside
+
+    if not (place.path / "modules.json").is_file():
+        return []
+    data = read_inside(place.path, "modules.json", limits=place.grants.limits)
+    modules = parse_json(data, file="modules.json", limits=place.grants.limits, source=place.name)
+    if not isinstance(modules, list) or not all(isinstance(m, Mapping) for m in modules) or not modules:
+        raise MalformedMetadata(
+            f"{place.name}: modules.json should be a list of objects with name, path and type.",
+            source=place.name,
+            file="modules.json",
+        )
+    for row, module in enumerate(modules):
+        path, kind = module.get("path"), module.get("type")
+        if not isinstance(path, str) or not isinstance(module.get("name"), str):
+            raise MalformedMetadata(
+                f"{place.name}: modules.json: {row} has no name or no path (strings).",
+                source=place.name,
+                file="modules.json",
+                field=f"{row}",
+            )
+        if path:
+            check_name(path, file="modules.json", field=f"{row}.path")
+        _check_type(place, str(kind), row)
+    other = place.document(_TRANSFORMER).get("tokenizer_name_or_path")
+    if other is not None:
+        raise RedirectRefused(
+            f"{place.name}: {_TRANSFORMER}: tokenizer_name_or_path names {printable(other)}, another source (nothing "
+            "was opened). Copy its tokenizer into the folder and remove the key.",
+            source=place.name,
+            file=_TRANSFORMER,
+            field="tokenizer_name_or_path",
+        )
+    return modules
+
+
+def _check_type(place: Any, kind: str, row: int) -> None:
+    head, _, name = kind.rpartition(".")
+    if head.partition(".")[0] == "sentence_transformers" and name in SENTENCE_MODULES:
+        return
+    own = (place.path / f"{kind.partition('.')[0]}.py").is_file()
+    if own and place.grants.may_run_code:
+        return
+    raise UnknownTypeError(
+        f"{place.name}: modules.json: {row}.type is {printable(kind)!r}, which is no module of sentence-transformers. "
+        "It was not imported."
+        + (" It comes with the model; read it, then pass trust_remote_code=True." if own else ""),
+        source=place.name,
+        file="modules.json",
+        field=f"{row}.type",
+        grant="trust_remote_code" if own else None,
+    )
+
+
+def kind_of(place: Any, modules: Sequence[Any], task: str | None) -> str:
+    """Return which of the library's classes the folder is for."""
+    if modules:
+        said = place.document(_SETTINGS).get("model_type", "SentenceTransformer")
+        if said not in KINDS:
+            raise BackendNotLoadable(
+                f"{place.name}: {_SETTINGS}: model_type is {printable(said)!r}, for which no task exists here yet. "
+                f"Load it with sentence-transformers itself. Known: {listing(KINDS)}."
+            )
+        return KINDS[said]
+    classes = place.document("config.json").get("architectures") or ()
+    ranks = any(str(one).endswith("ForSequenceClassification") for one in classes)
+    return "CrossEncoder" if task == "text-ranking" or (task is None and ranks) else "SentenceTransformer"
+
+
+def check_activation(place: Any) -> None:
+    """Refuse an activation outside the closed table before the library would import it."""
+    config = place.document("config.json")
+    own = config.get("sentence_transformers")
+    said = (
+        (
+            "config.json",
+            "sentence_transformers.activation_fn",
+            own.get("activation_fn") if isinstance(own, Mapping) else None,
+        ),
+        ("config.json", "sbert_ce_default_activation_function", config.get("sbert_ce_default_activation_function")),
+        (_SETTINGS, "activation_fn", place.document(_SETTINGS).get("activation_fn")),
+        *_dense(place),
+    )
+    for file, field, value in said:
+        if value is not None and value not in ACTIVATIONS:
+            raise UnknownTypeError(
+                f"{place.name}: {file}: {field} is {printable(value)!r}, which is no known activation. It was not "
+                f"imported. Known are, among others: {listing(ACTIVATIONS, 6)}.",
+                source=place.name,
+                file=file,
+                field=field,
+            )
+
+
+def _dense(place: Any) -> Iterator[tuple[str, str, Any]]:
+    for path in sorted(place.path.glob("*/config.json")):
+        name = f"{path.parent.name}/config.json"
+        document = place.document(name)
+        if "in_features" in document:
+            yield name, "activation_function", document.get("activation_function")
+
+
+def pooling_of(asked: Any, kind: str, modules: Sequence[Any], place: Any) -> str | None:
+    """Return how to pool where the folder does not say; None where it does, or where nothing is pooled."""
+    if asked is not None and asked not in POOLINGS:
+        raise OptionError(f"pooling={printable(asked)!r} is unknown.{did_you_mean(str(asked), POOLINGS)} "
+                          f"There are: {listing(POOLINGS)}.")  # fmt: skip
+    if modules or kind == "CrossEncoder":
+        if asked is not None:
+            raise OptionError(f"pooling={asked!r}: the folder says itself how to pool; leave the argument out.")
+        return None
+    if asked is None:
+        raise AmbiguousModel(
+            f"{place.name} has no modules.json, so nothing says how the vectors of tokens become one vector. The "
+            "library would take their mean, which is wrong for models trained otherwise. If you know how it was "
+            'trained, pass pooling="mean" (or cls, max, lasttoken); for one vector per token pass '
+            'backend="transformers".'
+        )
+    return str(asked)
+
+
+@contextmanager
+def reported() -> Iterator[list[str]]:
+    """Collect what transformers reports about weights while it loads; it says so in its log and nowhere else."""
+    import logging
+
+    lines: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    theirs = logging.getLogger("transformers.modeling_utils")
+    handler, level, propagate = Collect(logging.WARNING), theirs.level, theirs.propagate
+    theirs.addHandler(handler)
+    theirs.setLevel(logging.WARNING)
+    theirs.propagate = False
+    try:
+        yield lines
+    finally:
+        theirs.removeHandler(handler)
+        theirs.setLevel(level)
+        theirs.propagate = propagate
+
+
+def check_report(reports: Sequence[str], place: Any, kind: str, *, allowed: bool) -> None:
+    """Raise for weights that were made up; an encoder's pooler is not used for sentence vectors."""
+    import re
+
+    missing = []
+    for report in reports:
+        for line in re.sub(r"\x1b\[[0-9;]*m", "", report).splitlines():
+            cells = [cell.strip() for cell in line.split("|")]
+            if len(cells) > 1 and cells[1] in ("MISSING", "MISMATCH"):
+                missing.append(cells[0])
+    if kind == "SentenceTransformer":
+        missing = [name for name in missing if not name.startswith("pooler.")]
+    if missing and not allowed:
+        raise WeightsMismatch(
+            f"{place.name}: the weights lack {listing(map(printable, missing), 6)}, which would be random. Pick a task "
+            "this checkpoint was trained for, or pass allow_missing_weights=True."
+        )
