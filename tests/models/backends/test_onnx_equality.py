@@ -1,0 +1,266 @@
+"""The ONNX backend gives the answers of transformers and sentence-transformers, asked in a process of their own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from modelscope_ext.models.backends.onnx_ import Onnx
+from tests.models.backends.onnx_cases import CHAT, TEXTS, close, edit, load, predict, sentence
+
+pytestmark = pytest.mark.pt
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Return a function that exports a tiny model once; PyTorch weights stay, for the reference."""
+    root = tmp_path_factory.mktemp("exported")
+
+    def get(name):
+        from tests.tiny import onnx_
+
+        folder = root / name
+        return folder if folder.is_dir() else onnx_.build(name, folder)
+
+    return get
+
+
+PIPELINE = """
+import warnings
+from transformers import pipeline
+pipe = pipeline(arg["task"], model=arg["folder"], **arg.get("loading", {}))
+result = [pipe(text, **arg.get("options", {})) for text in arg["inputs"]]
+if arg["task"] == "token-classification":
+    result = [[{k: v.item() if hasattr(v, "item") else v for k, v in e.items()} for e in r] for r in result]
+"""
+
+
+def native(folder, task, inputs, **options):
+    from tests.reference import reference
+
+    return reference(PIPELINE, {"folder": str(folder), "task": task, "inputs": list(inputs), "options": options})
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": None}, {"top_k": 2}, {"function_to_apply": "sigmoid"}])
+def test_text_classification_equals_transformers(exported, options):
+    folder = exported("text-classification")
+    found = predict(folder, "text-classification", TEXTS, **options)
+    expected = [r[0] if "top_k" not in options else r for r in native(folder, "text-classification", TEXTS, **options)]
+    close(found, expected)
+    best = [f[0] if isinstance(f, list) else f for f in found]
+    assert len({round(f["score"], 3) for f in best}) > 1
+
+
+def test_text_pairs_equal_transformers(exported):
+    folder = exported("text-classification")
+    pairs = [{"text": "a cat", "text_pair": "a dog sat"}, {"text": "who", "text_pair": "john"}]
+    close(predict(folder, "text-classification", pairs), native(folder, "text-classification", pairs))
+
+
+@pytest.mark.parametrize("strategy", ["none", "simple", "first", "average", "max"])
+@pytest.mark.parametrize("ignore", [None, []])
+def test_token_classification_equals_transformers(exported, strategy, ignore):
+    folder = exported("token-classification")
+    options = {"aggregation_strategy": strategy, **({} if ignore is None else {"ignore_labels": ignore})}
+    texts = ["Hello John, parisian cats work!", "the london catdog", "mary's house is 42"]
+    found = predict(folder, "token-classification", texts, **options)
+    expected = native(folder, "token-classification", texts, **options)
+    close(found, expected)
+    assert len({e.get("entity", e.get("entity_group")) for entities in found for e in entities}) > 1
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 3}, {"targets": ["cat", "dog", "unseenword"]}])
+def test_fill_mask_equals_transformers(exported, options):
+    folder = exported("fill-mask")
+    texts = ["the [MASK] sat on the mat", "john lives in [MASK] ."]
+    found = predict(folder, "fill-mask", texts, **options)
+    close(found, native(folder, "fill-mask", texts, **options))
+    assert found[0][0]["token_str"] != found[1][0]["token_str"] or found[0][0]["score"] != found[1][0]["score"]
+
+
+def test_several_masks_equal_transformers(exported):
+    folder, texts = exported("fill-mask"), ["[MASK] sat on the [MASK]"]
+    close(predict(folder, "fill-mask", texts, top_k=2), native(folder, "fill-mask", texts, top_k=2))
+
+
+def test_feature_extraction_equals_transformers(exported):
+    folder = exported("feature-extraction")
+    found = predict(folder, "feature-extraction", TEXTS)
+    close([f.tolist() for f in found], [r[0] for r in native(folder, "feature-extraction", TEXTS)])
+    assert {str(f.dtype) for f in found} == {"float32"}
+    assert [f.shape[0] for f in found] == [10, 6, 4]
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"multi_label": True}, {"hypothesis_template": "It is about {} ."}], ids=["one", "many", "template"]
+)
+def test_zero_shot_equals_transformers(exported, options):
+    folder = exported("zero-shot-classification")
+    options = {"candidate_labels": ["cat", "paris", "not good"], **options}
+    found = predict(folder, "zero-shot-classification", TEXTS, **options)
+    close(found, native(folder, "zero-shot-classification", TEXTS, **options))
+    assert len({round(f["scores"][0], 3) for f in found}) > 1
+
+
+RANK = """
+from sentence_transformers import CrossEncoder
+model = CrossEncoder(arg["folder"], local_files_only=True, device="cpu")
+result = [
+    [
+        {"index": r["corpus_id"], "score": float(r["score"]), "document": item["documents"][r["corpus_id"]]}
+        for r in model.rank(item["query"], item["documents"], show_progress_bar=False)
+    ]
+    for item in arg["inputs"]
+]
+"""
+
+
+@pytest.mark.parametrize("activation", [None, "torch.nn.modules.linear.Identity"])
+def test_text_ranking_equals_cross_encoder(exported, tmp_path, activation):
+    from tests.reference import reference
+
+    folder = Path(shutil.copytree(exported("text-ranking"), tmp_path / "ranker"))
+    if activation:
+        edit(folder, "config.json", sentence_transformers={"activation_fn": activation})
+    inputs = [
+        {"query": "where is john", "documents": ["john lives in london", "the cat eats", "fish"]},
+        {"query": "the bird", "documents": ["a bird sings", "no"]},
+    ]
+    found = predict(folder, "text-ranking", inputs)
+    close(found, reference(RANK, {"folder": str(folder), "inputs": inputs}))
+    assert len({r["score"] for r in found[0]}) > 1
+
+
+@pytest.mark.parametrize("name", ["text-generation", "gpt2"])
+def test_text_generation_equals_transformers(exported, name):
+    folder = exported(name)
+    options = {"max_new_tokens": 9, "do_sample": False}
+    found = predict(folder, "text-generation", TEXTS, **options)
+    close(found, [r[0] for r in native(folder, "text-generation", TEXTS, **options)])
+    assert len({f["generated_text"][-12:] for f in found}) > 1
+
+
+def test_generation_with_a_cache_equals_transformers(exported, tmp_path):
+    from tests.tiny import onnx_, transformers_
+
+    folder = Path(shutil.copytree(exported("text-generation"), tmp_path / "cached"))
+    shutil.rmtree(folder / "onnx")
+    model, _ = transformers_.make("text-generation")
+    onnx_.export_cached(model, folder / "onnx" / "model.onnx")
+    options = {"max_new_tokens": 9, "do_sample": False}
+    expected = [r[0] for r in native(folder, "text-generation", TEXTS, **options)]
+    close(predict(folder, "text-generation", TEXTS, **options), expected)
+    loaded = load(folder)
+    seen = loaded.parts["bundle"].graph
+    with seen.recording() as runs:
+        Onnx().predict(loaded, "text-generation", TEXTS[:1], max_new_tokens=3, eos_token_id=-1)
+    assert [r["logits"].shape[1] for r in runs] == [9, 1, 1]
+
+
+@pytest.mark.parametrize("chat", [CHAT, [*CHAT, {"role": "assistant", "content": "the cat"}]], ids=["ask", "continue"])
+def test_chat_equals_transformers(exported, chat):
+    folder = exported("text-generation")
+    options = {"max_new_tokens": 6, "do_sample": False}
+    found = predict(folder, "text-generation", [chat], **options)
+    close(found, [r[0] for r in native(folder, "text-generation", [chat], **options)])
+
+
+def test_image_classification_equals_transformers(exported):
+    import numpy as np
+    from PIL import Image
+
+    folder = exported("image-classification")
+    rng = np.random.default_rng(0)
+    paths = []
+    for i, size in enumerate([(16, 16), (40, 24), (31, 64)]):
+        paths.append(str(folder / f"{i}.png"))
+        Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(paths[-1])
+    found = predict(folder, "image-classification", [Image.open(p) for p in paths], top_k=2)
+    close(found, native(folder, "image-classification", paths, top_k=2))
+    assert len({f[0]["label"] for f in found} | {round(f[0]["score"], 3) for f in found}) > 1
+
+
+PIXELS = """
+import numpy as np, transformers
+from PIL import Image
+result = {}
+for name, settings in arg["processors"]:
+    processor = getattr(transformers, name + "Pil")(**settings)
+    values = [
+        processor(images=Image.open(p).convert("RGB"), return_tensors="np")["pixel_values"][0] for p in arg["paths"]
+    ]
+    result[name + repr(sorted(settings))] = [v.astype(np.float32).tobytes().hex() for v in values]
+"""
+
+SETTINGS = [
+    {},
+    {"size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 48}, "do_center_crop": True},
+    {
+        "do_resize": False,
+        "do_center_crop": True,
+        "crop_size": {"height": 41, "width": 33},
+        "image_mean": [0.1, 0.2, 0.3],
+    },
+    {"do_normalize": False, "rescale_factor": 0.01, "resample": 1},
+]
+
+
+def test_pixel_values_are_equal_bit_by_bit(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    from modelscope_ext.models.backends._onnx_image import PROCESSORS, Processor, picture
+    from tests.reference import reference
+
+    rng = np.random.default_rng(1)
+    paths = []
+    for i, size in enumerate([(37, 53), (64, 20), (30, 30)]):
+        paths.append(str(tmp_path / f"{i}.png"))
+        Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(paths[-1])
+    cases = [(n, s) for n in PROCESSORS for s in SETTINGS if n != "ConvNextImageProcessor" or "size" not in s]
+    cases.append(("ConvNextImageProcessor", {"size": {"shortest_edge": 50}, "crop_pct": 0.9}))
+    expected = reference(PIXELS, {"processors": cases, "paths": paths})
+    for name, said in cases:
+        processor = Processor.of({"image_processor_type": name, **said})
+        for path, values in zip(paths, expected[name + repr(sorted(said))], strict=True):
+            found = processor.pixel_values([picture(path)])[0]
+            assert found.astype("float32").tobytes().hex() == values, (name, said, path)
+
+
+EMBED = """
+import warnings
+from sentence_transformers import SentenceTransformer
+model = SentenceTransformer(arg["folder"], local_files_only=True, device="cpu")
+vectors = model.encode(arg["texts"], **arg.get("options", {}))
+result = {"vectors": vectors, "similar": model.similarity(vectors[:1], vectors[1:])[0]}
+"""
+
+
+@pytest.mark.parametrize(
+    "pooling",
+    [
+        {"pooling_mode": "mean"},
+        {"pooling_mode": ["cls", "max"]},
+        {"pooling_mode": "mean_sqrt_len_tokens"},
+        {"pooling_mode": "weightedmean"},
+        {"pooling_mode": "lasttoken"},
+        {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True},
+        {"pooling_mode": "mean", "include_prompt": False},
+    ],
+    ids=lambda p: "-".join(map(str, p.values())),
+)
+@pytest.mark.parametrize("measure", ["cosine", "euclidean"])
+def test_sentence_vectors_equal_sentence_transformers(exported, tmp_path, pooling, measure):
+    from tests.reference import reference
+
+    folder = Path(shutil.copytree(exported("feature-extraction"), tmp_path / "sentences"))
+    sentence(folder, pooling, measure, normalize=measure == "cosine")
+    options = {"prompt_name": "query"} if "include_prompt" in pooling else {}
+    expected = reference(EMBED, {"folder": str(folder), "texts": TEXTS, "options": options})
+    found = predict(folder, "feature-extraction", TEXTS, **options)
+    close([f.tolist() for f in found], expected["vectors"])
+    similar = predict(folder, "sentence-similarity", [{"source_sentence": TEXTS[0], "sentences": TEXTS[1:]}], **options)
+    close(similar, [expected["similar"]])
+    assert len(set(similar[0])) > 1
