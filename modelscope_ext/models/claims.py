@@ -10,7 +10,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from modelscope_ext.models import tables
-from modelscope_ext.models.architectures import onnx_claim, sentence_transformers_claim, transformers_claim
+from modelscope_ext.models.architectures import (
+    onnx_claim,
+    sentence_transformers_claim,
+    transformers_claim,
+    weight_formats,
+)
 from modelscope_ext.models.backends import BUILTINS, canonical_backend
 from modelscope_ext.models.frameworks import canonical_framework
 from modelscope_ext.models.recognised import claim, find, is_bare_card, recognise, tagged_library
@@ -41,8 +46,11 @@ def all_claims(evidence: Evidence) -> list[Match]:
     best: dict[str, Match] = {}
     for match in found:
         known = best.get(match.backend)
-        if known is None or match.strength > known.strength:
-            best[match.backend] = match if known is None else _merged(match, known)
+        if known is None:
+            best[match.backend] = match
+        else:
+            weak, strong = sorted((match, known), key=lambda m: m.strength)
+            best[match.backend] = _merged(strong, weak)
     return list(best.values())
 
 
@@ -124,11 +132,9 @@ def _tagged(evidence: Evidence, formats: list[Match]) -> Iterator[Match]:
     if tag is None:
         return
     row, reason = tag
-    if row is None:
-        yield Match("transformers", Strength.TAGGED, (reason,), framework="pytorch")
-        return
+    graphs_only = row.name == "transformers" and weight_formats(evidence) == {"onnx"}  # it can't load those
     shown = not row.needs_files or is_bare_card(evidence) or any(f.backend == row.name for f in formats)
-    strength = Strength.TAGGED if shown else Strength.POSSIBLE
+    strength = Strength.TAGGED if shown and not graphs_only else Strength.POSSIBLE
     yield claim(row, evidence, strength, (reason,))
 
 

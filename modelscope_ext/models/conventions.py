@@ -117,6 +117,7 @@ ENDINGS: tuple[tuple[tuple[str, ...], str], ...] = tuple(
 
 #: Keys of `auto_map`, the likeliest first -> what they say.
 AUTO_MAP: tuple[tuple[str, str], ...] = (
+    ("AutoModelForCausalLM", "{chat}"),
     ("AutoModelForSequenceClassification", "text-classification"),
     ("AutoModelForTokenClassification", "token-classification"),
     ("AutoModelForQuestionAnswering", "question-answering"),
@@ -129,7 +130,6 @@ AUTO_MAP: tuple[tuple[str, str], ...] = (
     ("AutoModelForTextToWaveform", "text-to-speech"),
     ("AutoModelForVision2Seq", "image-text-to-text"),
     ("AutoModelForImageTextToText", "image-text-to-text"),
-    ("AutoModelForCausalLM", "{chat}"),
     ("AutoModelForMaskedLM", "fill-mask"),
     ("AutoModelForSeq2SeqLM", "text2text-generation"),
     ("AutoModel", "{encoder}"),
@@ -170,6 +170,10 @@ ALSO: Mapping[str, frozenset[str]] = {
     ),
     "fill-mask": _words("feature-extraction sentence-similarity text-ranking protein-structure"),
     "text-classification": _words("zero-shot-classification text-ranking sentence-similarity audio-classification"),
+    "sentence-similarity": _words(
+        "feature-extraction text-ranking text-classification zero-shot-classification image-feature-extraction",
+        "visual-document-retrieval multi-modal-embedding",
+    ),
     "text-ranking": _words("text-classification sentence-similarity zero-shot-classification"),
     "automatic-speech-recognition": _words(
         "translation audio-text-to-text audio-classification speech-language-recognition speech-timestamp"

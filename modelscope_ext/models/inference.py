@@ -127,6 +127,10 @@ def _peft(evidence: Evidence) -> Head | None:
     base_class = evidence.get(file, "auto_mapping", "base_model_class")
     if isinstance(base_class, str) and (tasks := tasks_of_class(base_class)):
         return Head(tasks, Reason(file, "auto_mapping.base_model_class", base_class, f"the base is for {tasks[0]}"))
+    targets = evidence.get(file, "target_modules")
+    if "custom_text_proj" in str(targets)[:2000]:
+        text = "the projection of a late-interaction retriever of pages"
+        return Head(("visual-document-retrieval",), Reason(file, "target_modules", "custom_text_proj", text))
     kind = evidence.get(file, "task_type")
     tasks = _PEFT_TASKS.get(str(kind).upper(), ()) if kind else ()
     base = evidence.get(file, "base_model_name_or_path") or evidence.get(file, "base_model")

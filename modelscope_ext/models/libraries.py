@@ -66,7 +66,7 @@ LIBRARIES: tuple[Library, ...] = (
             "pytorch_lora_weights.bin", "diffusion_pytorch_model*.safetensors", "diffusion_pytorch_model*.bin",
             "model_index.json unet/config.json vae/config.json !model_index.json:*", "config.json:_diffusers_version",
             "transformer/config.json vae/config.json scheduler/scheduler_config.json !model_index.json:*",
-            "modular_model_index.json !modular_model_index.json:*",
+            "modular_model_index.json !modular_model_index.json:*", "unet/config.json vae/config.json", "scheduler/scheduler_config.json",
         ),
         spellings="diffusion stable-diffusion", infer="diffusers", needs_files=True, tags=("diffusers", "stable-diffusion"),
     ),
@@ -76,7 +76,6 @@ LIBRARIES: tuple[Library, ...] = (
         "colpali-engine", "pytorch", _pip("colpali-engine"), "visual-document-retrieval",
         (
             "config.json:architectures=Col[A-Z]* !config.json:architectures=*ForRetrieval !config.json:architectures=ColBERT*",
-            "adapter_config.json:target_modules=*custom_text_proj*", "adapter_config.json preprocessor_config.json:processor_class=Col*",
             "config.json:architectures=BiQwen*",
         ),
         spellings="colpali colqwen vidore",
@@ -261,6 +260,10 @@ LIBRARIES: tuple[Library, ...] = (
     Library("optimum-habana", "pytorch", _pip("optimum-habana"), "", (), spellings="habana"),
     Library("executorch", "executorch", _pip("executorch"), "", ("**/*.pte",), infer="heads"),
     Library("xtuner", "pytorch", _pip("xtuner"), "text-generation", ("xtuner_config.py !adapter_config.json",), infer="heads"),
+    Library("transformers", "pytorch", 'pip install "modelscope-ext[transformers]"', "", (), spellings="huggingface hf", infer="heads"),
+    Library("onnxruntime", "onnx", 'pip install "modelscope-ext[onnx]"', "", (), spellings="onnx ort optimum optimum-onnx optimum-onnxruntime onnx-community", infer="heads"),
+    Library("transformers.js", "onnx", 'pip install "modelscope-ext[onnx]"', "", (), spellings="transformersjs transformers-js", infer="heads"),
+    Library("modelscope", "pytorch", 'pip install "modelscope-ext[modelscope]"', "", (), spellings="ms"),
 )  # fmt: skip
 
 #: Spelling of a library in a card or an argument (lower case, hyphens) -> the row's name.

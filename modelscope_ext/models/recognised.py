@@ -77,9 +77,9 @@ def _claim_of(row: Library, evidence: Evidence, view: View) -> Match | None:
 
 
 def claim(row: Library, evidence: Evidence, strength: Strength, because: tuple[Reason, ...]) -> Match:
-    """Return the claim of `row`, with the tasks that its own files tell, else the row's default."""
+    """Return the claim of `row`, with the tasks that its own files tell; none where the row's default has to do."""
     head = INFER[row.infer](evidence) if row.infer else None
-    tasks = head.tasks if head is not None else tuple(row.tasks.split())
+    tasks = head.tasks if head is not None else ()
     because = (*because, head.because) if head is not None else because
     model_type = evidence.get("config.json", "model_type")
     return Match(
@@ -93,11 +93,11 @@ def claim(row: Library, evidence: Evidence, strength: Strength, because: tuple[R
     )
 
 
-def tagged_library(evidence: Evidence) -> tuple[Library | None, Reason] | None:
-    """Return what the card says about the library: its row (None for one without a row), and where it says so."""
+def tagged_library(evidence: Evidence) -> tuple[Library, Reason] | None:
+    """Return the row of the library that the card names, and where it does."""
     for fact in evidence.tagged.get("library", ()):
         row = find(fact.value)
-        if row is not None or _means_transformers(fact.value):
+        if row is not None:
             return row, Reason(fact.file, fact.key, fact.value, f"the card names {fact.value}")
     for fact in evidence.tagged.get("tags", ()):
         row = find(fact.value)
@@ -109,10 +109,6 @@ def tagged_library(evidence: Evidence) -> tuple[Library | None, Reason] | None:
 def is_bare_card(evidence: Evidence) -> bool:
     """Say whether there is nothing but a README (and pictures): a card is all that is known of the model."""
     return bool(evidence.card) and all(name.lower().endswith(_BESIDE_A_CARD) for name in evidence.names)
-
-
-def _means_transformers(value: object) -> bool:
-    return isinstance(value, str) and value.strip().lower() in ("transformers", "huggingface", "hf")
 
 
 def _reasons(row: Library, met: tuple[Met, ...]) -> tuple[Reason, ...]:

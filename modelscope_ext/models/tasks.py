@@ -30,7 +30,7 @@ class UnknownTask(OptionError, AttributeError):
 
 #: Hugging Face's tags (and those its libraries' pipelines add) by modality.
 _TAGS = {
-    "nlp": "conversational feature-extraction fill-mask question-answering sentence-similarity summarization"
+    "nlp": "feature-extraction fill-mask question-answering sentence-similarity summarization"
     " table-question-answering table-to-text text-classification text-generation text-ranking text2text-generation"
     " token-classification translation zero-shot-classification multiple-choice decision",
     "cv": "depth-estimation image-classification image-feature-extraction image-segmentation image-to-3d"

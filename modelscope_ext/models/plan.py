@@ -1,0 +1,138 @@
+"""Which files a load opens, and whether disk and memory have room for them: counted before anything is fetched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelscope_ext.models.resolution import Plan, PlanFile, Resolution
+
+if TYPE_CHECKING:
+    from modelscope_ext.metadata.snapshot import Snapshot
+
+__all__ = ["default_files", "memory_needed", "plan", "plan_of"]
+
+#: Endings of the files that libraries read beside the weights.
+_METADATA = (
+    ".json", ".txt", ".model", ".yaml", ".yml", ".jinja", ".tiktoken", ".vocab", ".bpe", ".mvn", ".py", ".spm", ".pbtxt",
+    ".jsonl", ".tsv", ".fst", ".cfg",
+)  # fmt: skip
+#: Files that belong to the repo, not to the model.
+_NOT_READ = ("readme", "license", "notice", "requirements", "changelog", ".git")
+_LARGEST_METADATA = 256 * 2**20
+#: Bytes of one parameter.
+_WIDTHS = {
+    "float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int16": 2, "int8": 1, "uint8": 1,
+    "bool": 1, "float8_e4m3fn": 1, "float8_e5m2": 1, "F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2,
+    "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1,
+}  # fmt: skip
+
+
+def plan(model: str | Path | Snapshot, **options: Any) -> Plan:
+    """Return what a load of `model` would read and need. Nothing is loaded, imported or fetched.
+
+    Args:
+        model: A folder, or a Snapshot.
+        **options: Those of `resolve`.
+
+    Returns:
+        The files by exact name with their bytes, and free disk and memory in bytes.
+
+    Raises:
+        ModelScopeExtError: As `resolve`.
+
+    Example:
+        >>> from modelscope_ext.metadata.snapshot import Snapshot
+        >>> config = '{"model_type": "bert", "architectures": ["BertForMaskedLM"]}'
+        >>> sizes = {"model.safetensors": 400, "README.md": 9, "optimizer.pt": 800}
+        >>> [f.name for f in plan(Snapshot.from_mapping({"config.json": config}, sizes), installed=False).files]
+        ['config.json', 'model.safetensors']
+    """
+    from modelscope_ext.hub.locate import open_snapshot
+    from modelscope_ext.models.resolve import resolve
+
+    where = {
+        k: options[k]
+        for k in ("hub", "revision", "subfolder", "limits", "token", "cache_dir", "local_files_only")
+        if k in options
+    }
+    snapshot = open_snapshot(model, **where)
+    others = {k: v for k, v in options.items() if k not in ("hub", "revision", "subfolder")}
+    return plan_of(resolve(snapshot, **others), snapshot)
+
+
+def plan_of(resolution: Resolution, snapshot: Snapshot) -> Plan:
+    """Return the Plan of a decision that was already made."""
+    from modelscope_ext.models.builder import BACKENDS
+
+    if resolution.backend in BACKENDS:
+        names = BACKENDS.get(resolution.backend).files(resolution, snapshot)
+    else:
+        names = default_files(resolution, snapshot)
+    here = snapshot.folder is not None
+    files = tuple(PlanFile(name, snapshot.sizes.get(name, 0), snapshot.hashes.get(name), cached=here) for name in names)
+    total = sum(file.bytes for file in files)
+    return Plan(
+        files,
+        total,
+        sum(file.bytes for file in files if not file.cached),
+        disk_free=_disk_free(snapshot.folder),
+        memory_needed=memory_needed(resolution),
+        memory_free=_memory_free(),
+    )
+
+
+def default_files(resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:
+    """Return the metadata files beside the weights, and the weights that were chosen.
+
+    Metadata are small files with a metadata ending in the model's own folder and in the folders of its weights, and, for
+    a pipeline, in every component's folder.
+    """
+    weights = set(resolution.weights.files)
+    folders = {"", *(name.rpartition("/")[0] for name in weights)}
+    if resolution.backend in ("diffusers", "sentence-transformers", "mindone"):
+        folders |= {name.rpartition("/")[0] for name in snapshot.names if name.count("/") == 1}
+    chosen = []
+    for name in snapshot.names:
+        folder, _, base = name.rpartition("/")
+        small = snapshot.sizes[name] <= _LARGEST_METADATA
+        wanted = (
+            base.lower().endswith(_METADATA) and not base.lower().startswith(_NOT_READ) and not base.startswith(".")
+        )
+        if name in weights or (folder in folders and small and wanted):
+            chosen.append(name)
+    return tuple(chosen)
+
+
+def memory_needed(resolution: Resolution) -> Mapping[str, int]:
+    """Return bytes of weights in memory by dtype: as stored, and for the dtypes one might load in."""
+    weights = resolution.weights
+    if weights.parameters is None:
+        return {"as stored": weights.bytes} if weights.bytes else {}
+    stored = sum(_WIDTHS.get(dtype, 4) * count for dtype, count in weights.dtypes.items())
+    widths = {"float32": 4, "bfloat16": 2, "int8": 1}
+    return {"as stored": stored, **{name: width * weights.parameters for name, width in widths.items()}}
+
+
+def _disk_free(folder: Path | None) -> int | None:
+    try:
+        status = os.statvfs(folder or Path.cwd())
+    except (OSError, AttributeError):  # no such call on Windows
+        return None
+    return status.f_bavail * status.f_frsize
+
+
+def _memory_free() -> int | None:
+    """Return the bytes of memory that can still be used, counting what the system can take back."""
+    try:
+        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return None

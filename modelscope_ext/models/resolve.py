@@ -1,0 +1,369 @@
+"""Step 4 of 6: from evidence to one decision, with its reasons.
+
+The order is the one of docs/decisions.md: the caller, what is declared, a library's own format, the card, what can
+merely be read. What is installed breaks ties between libraries that load the same folder, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelscope_ext.errors import OptionError
+from modelscope_ext.hub.locate import open_snapshot
+from modelscope_ext.metadata.evidence import collect
+from modelscope_ext.metadata.snapshot import Snapshot
+from modelscope_ext.models.backends import BUILTINS, canonical_backend
+from modelscope_ext.models.builder import BACKENDS, MODELS
+from modelscope_ext.models.claims import all_claims, twins
+from modelscope_ext.models.frameworks import canonical_framework
+from modelscope_ext.models.not_a_model import refuse
+from modelscope_ext.models.recognised import claim, find, library, precedence
+from modelscope_ext.models.resolution import Finding, Match, Reason, Rejected, Resolution, Strength
+from modelscope_ext.models.task_choice import choose_tasks
+from modelscope_ext.models.tasks import TASKS, canonical
+from modelscope_ext.models.ties import break_tie
+from modelscope_ext.models.weight_choice import choose_weights
+from modelscope_ext.utils.requirement import check_requirements
+from modelscope_ext.utils.text import did_you_mean, listing, printable
+
+if TYPE_CHECKING:
+    from modelscope_ext.metadata.evidence import Evidence
+    from modelscope_ext.safety.limits import Limits
+
+__all__ = ["Asked", "decide", "resolve"]
+
+_REMEMBERED: OrderedDict[Any, tuple[Any, Resolution]] = OrderedDict()
+_MOST_REMEMBERED = 256
+
+#: What transformers needs to read weights that are quantised by a method.
+_QUANTIZERS = {
+    "bitsandbytes": "bitsandbytes", "gptq": "gptqmodel", "awq": "gptqmodel", "compressed-tensors": "compressed-tensors",
+    "aqlm": "aqlm", "hqq": "hqq", "eetq": "eetq", "quanto": "optimum-quanto", "torchao": "torchao", "higgs": "flute-kernel",
+}  # fmt: skip
+#: Libraries that run in more than one framework; what is declared or tagged decides.
+_ANY_FRAMEWORK = frozenset(("modelscope", "openmind"))
+
+
+class Asked:
+    """The caller's arguments, checked and in canonical spelling.
+
+    Raises:
+        OptionError: An unknown task, backend or framework; the message has the nearest and lists what there is.
+    """
+
+    def __init__(self, task: str | None, backend: str | None, framework: str | None, evidence: Evidence) -> None:
+        self.backend = _known_backend(backend, evidence) if backend is not None else None
+        self.framework = canonical_framework(framework, strict=True) if framework is not None else None
+        self.task = _known_task(task, evidence) if task is not None else None
+
+
+def resolve(
+    model: str | Path | Snapshot,
+    *,
+    task: str | None = None,
+    backend: str | None = None,
+    framework: str | None = None,
+    cfg_dict: Any = None,
+    installed: bool = True,
+    hub: str | None = None,
+    revision: str | None = None,
+    subfolder: str | None = None,
+    variant: str | None = None,
+    limits: Limits | None = None,
+    token: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+) -> Resolution:
+    """Decide framework, backend and task of a model from its metadata; nothing is imported and no weight is read.
+
+    Args:
+        model: A folder, or a Snapshot.
+        task: The task it is to run; wins over what the files say.
+        backend: The library that is to load it.
+        framework: The framework it is to run in.
+        cfg_dict: Stands in for configuration.json.
+        installed: Let what is installed, and ``MODELSCOPE_EXT_FRAMEWORK``, break ties; also fills `missing`.
+        hub: Where to look; see `hub.locate`.
+        revision: Branch, tag or commit.
+        subfolder: The folder inside the model that holds it.
+        variant: E.g. ``"fp16"``: which copy of the weights.
+        limits: What is too large to be read.
+        token: For hubs.
+        cache_dir: For hubs.
+        local_files_only: For hubs.
+
+    Returns:
+        The decision. A library that is recognised but cannot be loaded here, and requirements that are missing, are
+        fields of it, not errors.
+
+    Raises:
+        ModelNotFound: There is no such folder.
+        NotAModel: There is, but nothing in it can be taken for a model; the message says what it is.
+        AmbiguousModel: Several models; the message names them and the argument that settles it.
+        OptionError: An argument whose value nobody knows.
+        SafetyError: Metadata that is malformed, too large, or leads out of the folder.
+
+    Example:
+        >>> config = '{"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"]}'
+        >>> info = resolve(Snapshot.from_mapping({"config.json": config}), installed=False)
+        >>> info.backend, info.framework, info.default_task
+        ('transformers', 'pytorch', 'text-generation')
+    """
+    key = _key(model, (task, backend, framework, installed, hub, revision, subfolder, variant, limits), cfg_dict)
+    mark = Snapshot.fingerprint(key[0]) if key else None
+    if key and mark is not None and (known := _REMEMBERED.get(key)) and known[0] == mark:
+        return known[1]
+    snapshot = open_snapshot(
+        model, hub=hub, revision=revision, subfolder=subfolder, limits=limits, token=token, cache_dir=cache_dir,
+        local_files_only=local_files_only,
+    )  # fmt: skip
+    evidence = collect(snapshot, cfg_dict=cfg_dict, limits=limits)
+    asked = Asked(task, backend, framework, evidence)
+    resolution = decide(evidence, asked, installed=installed, variant=variant)
+    if key and mark is not None:
+        _REMEMBERED[key] = (mark, resolution)
+        while len(_REMEMBERED) > _MOST_REMEMBERED:
+            _REMEMBERED.popitem(last=False)
+    return resolution
+
+
+def decide(evidence: Evidence, asked: Asked, *, installed: bool = True, variant: str | None = None) -> Resolution:
+    """Choose one claim and fill every field from it. Pure, except for what `installed` looks up."""
+    claims = [*all_claims(evidence), *_plugged_in(evidence)]
+    if not claims and asked.backend is None:
+        refuse(evidence)
+    pool = sorted([*claims, *twins(claims)], key=_rank)
+    match, findings = _choose(evidence, pool, asked)
+    if installed and asked.backend is None and asked.framework is None and match.strength < Strength.DECLARED:
+        match = break_tie(match, pool)
+    framework, framework_reasons, remarks = _framework(evidence, match, asked)
+    findings += remarks
+    entry = MODELS.select(
+        name=_fact(evidence, "native_type"), task=asked.task, backend=match.backend, framework=framework,
+        model_type=match.model_type,
+    ) if len(MODELS) else None  # fmt: skip
+    choice = choose_tasks(evidence, match, caller=asked.task, registered=tuple(entry.task or ()) if entry else ())
+    if entry is None and choice.tasks and len(MODELS):
+        entry = MODELS.select(
+            task=next(iter(choice.tasks)), backend=match.backend, framework=framework, model_type=match.model_type
+        )
+    because = _reasons(match, framework_reasons, choice.because, entry)
+    weights = choose_weights(evidence, match, framework, variant)
+    needs = _requirements(evidence, match, weights.quantization)
+    return Resolution(
+        source=evidence.source,
+        framework=framework,
+        backend=match.backend,
+        tasks=tuple(choice.tasks),
+        model_type=match.model_type or _fact(evidence, "model_type"),
+        requirement_dependency=needs,
+        missing=tuple(str(check) for check in check_requirements(needs) if not check.ok) if installed else (),
+        loadable=match.loadable or entry is not None,
+        weights=weights,
+        because=because,
+        alternatives=_alternatives(match, pool),
+        findings=(*evidence.findings, *findings, *choice.findings),
+        installed=installed,
+    )
+
+
+def _rank(match: Match) -> tuple[int, int]:
+    """The policy: the stronger claim first, then the order of the table."""
+    return (-match.strength, precedence(match.backend))
+
+
+def _choose(evidence: Evidence, pool: list[Match], asked: Asked) -> tuple[Match, list[Finding]]:
+    """Return the claim that the caller's arguments leave on top, and what contradicts it."""
+    if asked.backend is not None:
+        return _asked_backend(evidence, pool, asked.backend)
+    if asked.framework is not None:
+        reason = Reason("(argument)", "framework", asked.framework, "the caller asks for it")
+        fitting = [m for m in pool if m.framework == asked.framework]
+        if fitting:
+            return replace(fitting[0], because=(reason, *fitting[0].because)), []
+        text = f"framework={asked.framework!r} was asked for; nothing in the folder is for it"
+        return pool[0], [Finding("framework-not-there", "warning", None, "framework", text)]
+    declared = _declared_framework(evidence)
+    if declared == "mindspore" and pool[0].framework != declared and pool[0].strength < Strength.DECLARED:
+        twin = next((m for m in pool if m.framework == declared), None)
+        if twin is not None:
+            return twin, []
+    return pool[0], [*_contradictions(pool)]
+
+
+def _asked_backend(evidence: Evidence, pool: list[Match], name: str) -> tuple[Match, list[Finding]]:
+    reason = Reason("(argument)", "backend", name, "the caller asks for it")
+    match = next((m for m in pool if m.backend == name), None)
+    if match is None and name == "onnxruntime":  # it runs the graphs that were made for Transformers.js
+        match = next((replace(m, backend=name) for m in pool if m.backend == "transformers.js"), None)
+    if match is not None:
+        return replace(match, strength=Strength.CALLER, because=(reason, *match.because), loadable=_loads(name)), []
+    row = find(name)
+    tasks = pool[0].tasks if pool else ()
+    asked = Match(name, Strength.CALLER, (reason,), tasks=tasks, loadable=_loads(name))
+    if row is not None:
+        asked = replace(claim(row, evidence, Strength.CALLER, (reason,)), loadable=_loads(name))
+        asked = replace(asked, tasks=asked.tasks or tasks)
+    instead = f"; they speak for {pool[0].backend}" if pool else ""
+    text = f"backend={name!r} was asked for; nothing in the files speaks for it{instead}"
+    return asked, [Finding("backend-not-there", "warning", None, "backend", text)]
+
+
+def _contradictions(pool: list[Match]) -> list[Finding]:
+    """A card or another format that names a different library than the one chosen."""
+    chosen, found = pool[0], []
+    for other in pool[1:]:
+        if other.strength >= Strength.TAGGED and other.because:
+            code = "backend-contradiction" if other.strength > Strength.TAGGED else "backend-tag-contradiction"
+            fact = other.because[0]
+            text = f"{printable(fact.value)} speaks for {other.backend}; {chosen.backend} was chosen: {chosen.because[0].text}"
+            found.append(Finding(code, "info", fact.file, fact.key, text))
+    return found
+
+
+def _framework(evidence: Evidence, match: Match, asked: Asked) -> tuple[str | None, list[Reason], list[Finding]]:
+    findings: list[Finding] = []
+    because = []
+    chosen = match.framework
+    if asked.framework is not None and (chosen is None or chosen == asked.framework or match.backend in _ANY_FRAMEWORK):
+        chosen = asked.framework
+        because.append(Reason("(argument)", "framework", chosen, "the caller asks for it"))
+    for kind, facts in (
+        ("declared", evidence.declared.get("framework", ())),
+        ("tagged", evidence.tagged.get("framework", ())),
+    ):
+        for fact in facts[:1]:
+            said = canonical_framework(fact.value)
+            if said is None:
+                continue
+            if chosen is None or (match.backend in _ANY_FRAMEWORK and not because):
+                chosen = said
+            if said == chosen:
+                because.append(Reason(fact.file, fact.key, fact.value, f"{kind} so"))
+            else:
+                text = f"{printable(fact.value)} is {kind}, but {match.backend} runs this in {chosen}"
+                findings.append(Finding("framework-contradiction", "warning", fact.file, fact.key, text))
+    if not because or match.strength >= Strength.FORMAT:
+        because.append(Reason("(table)", match.backend, chosen, f"{match.backend} runs in {chosen}"))
+    weight = next((w for w in evidence.weights if w.format in _OF_FRAMEWORK.get(chosen or "", ())), None)
+    if weight is not None:
+        because.append(Reason(weight.name, "(weights)", weight.format, f"weights of {chosen}"))
+    return chosen, because, findings
+
+
+_OF_FRAMEWORK = {
+    "pytorch": ("safetensors", "pickle"), "onnx": ("onnx",), "tensorflow": ("h5", "keras", "saved_model", "pb"),
+    "paddle": ("paddle",), "mindspore": ("mindspore",), "ggml": ("gguf", "ggml"), "tvm": ("mlc",), "jax": ("msgpack",),
+}  # fmt: skip
+
+
+def _declared_framework(evidence: Evidence) -> str | None:
+    for facts in (evidence.declared.get("framework", ()), evidence.tagged.get("framework", ())):
+        for fact in facts[:1]:
+            return canonical_framework(fact.value)
+    return None
+
+
+def _reasons(
+    match: Match, framework: list[Reason], tasks: list[Reason], entry: Any
+) -> Mapping[str, tuple[Reason, ...]]:
+    backend = list(match.because)
+    if entry is not None:
+        backend.insert(0, Reason("(registry)", entry.name, str(entry.origin), f"{entry.name} is registered for it"))
+    because = {"backend": _once(backend), "framework": _once(framework), "tasks": _once(tasks)}
+    if match.model_type:
+        because["model_type"] = (Reason("config.json", "model_type", match.model_type, "as it stands there"),)
+    return because
+
+
+def _once(reasons: list[Reason]) -> tuple[Reason, ...]:
+    """Return each reason once; their values may be lists, which have no hash."""
+    return tuple({(r.file, r.key, r.text): r for r in reasons}.values())
+
+
+def _alternatives(chosen: Match, pool: list[Match]) -> tuple[Rejected, ...]:
+    found = []
+    for match in pool:
+        if match.backend == chosen.backend:
+            continue
+        why = match.because[0] if match.because else None
+        fact = f": {why.file} {why.key} ({why.text})" if why else ""
+        rank = "as strong, lower in the table" if match.strength == chosen.strength else match.strength.name.lower()
+        found.append(Rejected(match.backend, f"{rank}{fact}"))
+    return tuple(found)
+
+
+def _requirements(evidence: Evidence, match: Match, quantization: str | None) -> tuple[str, ...]:
+    """Return what the backend, the quantised weights and the model itself ask for."""
+    needs: list[str] = []
+    row = library(match.backend)
+    if match.backend in BACKENDS:
+        needs += BACKENDS.get(match.backend).requires
+    elif row is not None and row.install.startswith("pip install ") and "+" not in row.install:
+        needs += [name.strip('"') for name in row.install.removeprefix("pip install ").split()]
+        needs = [match.backend if n.startswith("modelscope-ext") else n for n in needs]
+    needs += match.requires
+    if match.backend == "transformers" and quantization in _QUANTIZERS:
+        needs.append(_QUANTIZERS[quantization])
+    needs += [fact.value for fact in evidence.declared.get("requirements", ()) if isinstance(fact.value, str)]
+    return tuple(dict.fromkeys(needs))
+
+
+def _plugged_in(evidence: Evidence) -> list[Match]:
+    """Return the claims of backends from other packages."""
+    names = [name for name in BACKENDS.names() if name not in BUILTINS]
+    found = (BACKENDS.get(name).probe(evidence) for name in names)
+    return [match for match in found if match is not None]
+
+
+def _loads(name: str) -> bool:
+    return name in BUILTINS or name in BACKENDS
+
+
+def _fact(evidence: Evidence, name: str) -> str | None:
+    return next((f.value for f in evidence.declared.get(name, ()) if isinstance(f.value, str)), None)
+
+
+def _known_backend(spelling: str, evidence: Evidence) -> str:
+    if not isinstance(spelling, str):
+        raise OptionError(f"backend must be a str, not {type(spelling).__name__}: {printable(spelling)}")
+    name = canonical_backend(spelling)
+    row = find(name)
+    if name in BUILTINS or row is not None:
+        return row.name if row is not None and name not in BUILTINS else name
+    if spelling in BACKENDS or name in BACKENDS:
+        return spelling if spelling in BACKENDS else name
+    conditions = {backend for entry in MODELS for backend in entry.backend or ()}
+    if spelling in conditions or name in conditions or name in ("onediff",):
+        return name
+    known = {*BACKENDS.names(), *conditions}
+    from modelscope_ext.models.libraries import LIBRARIES
+
+    every = {*known, *(row.name for row in LIBRARIES)}
+    raise OptionError(
+        f"Unknown backend {printable(spelling)!r}.{did_you_mean(name, every)} Loadable: {listing(known)}. "
+        f"Also recognised: {listing(every - known, most=60)}."
+    )
+
+
+def _known_task(spelling: str, evidence: Evidence) -> str:
+    task = canonical(spelling)
+    if task in TASKS:
+        return str(task)
+    own = {t for entry in MODELS for t in entry.task or ()}
+    own |= {t for f in evidence.declared.get("tasks", ()) if isinstance(f.value, str) and (t := canonical(f.value))}
+    return task if task in own and task else str(canonical(spelling, strict=True))
+
+
+def _key(model: Any, arguments: tuple[Any, ...], cfg_dict: Any) -> tuple[Any, ...] | None:
+    """Return what tells one call from another, or None for a call that is not remembered."""
+    if cfg_dict is not None or not isinstance(model, str | os.PathLike) or arguments[6] is not None:
+        return None
+    environment = os.environ.get("MODELSCOPE_EXT_FRAMEWORK") if arguments[3] else None
+    here = os.getcwd()  # noqa: PTH109 - on the path of every resolve()
+    return (os.fspath(model), here, environment, arguments, MODELS.entries, BACKENDS.names())

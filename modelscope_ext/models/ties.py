@@ -1,0 +1,70 @@
+"""Ties: several libraries load the same folder, and what is installed or asked for in the environment picks one.
+
+The framework of ``MODELSCOPE_EXT_FRAMEWORK`` first, then a library that is installed over one that is not. The choice
+is recorded in the reasons, and is off with ``installed=False``, so that decisions need not depend on a laptop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from modelscope_ext.models.builder import BACKENDS
+from modelscope_ext.models.frameworks import canonical_framework
+from modelscope_ext.models.resolution import Match, Reason
+from modelscope_ext.utils.requirement import is_installed
+
+__all__ = ["break_tie"]
+
+#: Libraries that load the same folders, with what each needs.
+_PACKAGES: Mapping[str, tuple[str, ...]] = {
+    "transformers": ("torch", "transformers"),
+    "sentence-transformers": ("torch", "sentence-transformers"),
+    "diffusers": ("torch", "diffusers"),
+    "mindone": ("mindspore", "mindone"),
+    "onnxruntime": ("onnxruntime",),
+}
+_VARIABLE = "MODELSCOPE_EXT_FRAMEWORK"
+
+
+def break_tie(match: Match, pool: Iterable[Match]) -> Match:
+    """Return `match`, or the rival in `pool` that loads the same folder and is preferred here."""
+    if match.backend not in _PACKAGES:
+        return match
+    rivals = [
+        m for m in pool if m.backend in _PACKAGES and m.backend != match.backend and m.framework != match.framework
+    ]
+    if not rivals:
+        return match
+    wanted = canonical_framework(os.environ.get(_VARIABLE, ""))
+    if wanted is not None:
+        if match.framework == wanted:
+            return match
+        for rival in rivals:
+            if rival.framework == wanted:
+                return _switched(rival, Reason("(environment)", _VARIABLE, wanted, "asked for in the environment"))
+    if _ready(match):
+        return match
+    lacking = ", ".join(name for name in _PACKAGES[match.backend] if not is_installed(name))
+    for rival in rivals:
+        if _ready(rival) and _serves(rival):
+            text = f"{rival.backend} is installed here; {match.backend} lacks {lacking}"
+            return _switched(rival, Reason("(environment)", "installed", rival.backend, text))
+    return match
+
+
+def _ready(match: Match) -> bool:
+    return all(is_installed(name) for name in _PACKAGES[match.backend])
+
+
+def _serves(match: Match) -> bool:
+    """Whether the backend can run what the model is for; a tie is not broken towards one that cannot."""
+    if match.backend not in BACKENDS:
+        return match.loadable
+    tasks = BACKENDS.get(match.backend).tasks
+    return not tasks or not match.tasks or match.tasks[0] in tasks
+
+
+def _switched(rival: Match, reason: Reason) -> Match:
+    return replace(rival, because=(reason, *rival.because))

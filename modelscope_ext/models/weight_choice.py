@@ -1,0 +1,160 @@
+"""Which of the weight files a load would read: one format, one variant, all shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from modelscope_ext.errors import OptionError
+from modelscope_ext.models.resolution import Match, Weights
+from modelscope_ext.utils.text import did_you_mean, listing, printable
+
+if TYPE_CHECKING:
+    from modelscope_ext.metadata.evidence import Evidence
+    from modelscope_ext.metadata.weights import WeightFile
+
+__all__ = ["choose_weights", "quantization_of"]
+
+#: Framework -> weight formats it can read, the preferred first.
+_FORMATS: Mapping[str, tuple[str, ...]] = {
+    "pytorch": ("safetensors", "pickle", "gguf", "nemo", "executorch"),
+    "mindspore": ("safetensors", "mindspore", "pickle", "mindir"),
+    "mlx": ("safetensors", "npz"),
+    "tensorflow": ("saved_model", "keras", "h5", "tf_checkpoint", "pb", "tfjs"),
+    "jax": ("msgpack", "safetensors"),
+    "onnx": ("onnx",),
+    "ggml": ("gguf", "ggml", "llamafile"),
+    "tvm": ("mlc",),
+    "ctranslate2": ("ct2",),
+    "rknn": ("rkllm", "rknn"),
+}
+#: File stems of the model itself, by backend; other weights in the folder are copies or extras.
+_STEMS: Mapping[str, tuple[str, ...]] = {
+    "transformers": ("model", "pytorch_model", "tf_model", "flax_model"),
+    "mindone": ("model", "pytorch_model"),
+    "sentence-transformers": ("model", "pytorch_model"),
+    "peft": ("adapter_model",),
+}
+#: Backends whose model is spread over folders.
+_SPREAD = frozenset(
+    ("diffusers", "sentence-transformers", "mindone", "espnet", "stanza", "spacy", "triton", "pylate", "setfit")
+)
+_WHOLE_PIPELINE = frozenset(("diffusers",))
+
+
+def choose_weights(evidence: Evidence, match: Match, framework: str | None, variant: str | None = None) -> Weights:
+    """Return the weight files that the backend of `match` would read.
+
+    Raises:
+        OptionError: There is no file of that `variant`; the message lists the variants there are.
+    """
+    files = [w for w in evidence.weights if not _in_checkpoint(w.folder)]
+    formats = _FORMATS.get(framework or "", ()) or tuple(dict.fromkeys(w.format for w in files))
+    spread = match.backend in _SPREAD
+    for form in formats:
+        some = [w for w in files if w.format == form and (spread or form == "onnx" or not w.folder)]
+        some = some or [w for w in files if w.format == form and not _rooted(match.backend)]
+        if some:
+            break
+    else:
+        return Weights(quantization=quantization_of(evidence, ()))
+    if form == "onnx":
+        some = _graphs(some, variant)
+    else:
+        some = _of_variant(_of_stem(some, match.backend), variant)
+    names = _shards(evidence, some)
+    size = sum(evidence.sizes.get(name, 0) for name in names)
+    dtypes: dict[str, int] = {}
+    for name in names:
+        header = evidence.headers.get(name)
+        for dtype, count in (header.dtypes if header else {}).items():
+            dtypes[dtype] = dtypes.get(dtype, 0) + count
+    complete = bool(names) and all(name in evidence.headers for name in names)
+    chosen = next((w.variant for w in some if w.variant), None)
+    return Weights(
+        form, names, size, chosen, dtypes, sum(dtypes.values()) if complete else None, quantization_of(evidence, some)
+    )
+
+
+def quantization_of(evidence: Evidence, files: Iterable[WeightFile]) -> str | None:
+    """Return the method by which the weights are quantised, or None."""
+    method = evidence.get("config.json", "quantization_config", "quant_method")
+    if isinstance(method, str):
+        return printable(method, 40)
+    config = evidence.get("config.json", "quantization_config")
+    if isinstance(config, Mapping) and (config.get("load_in_4bit") or config.get("load_in_8bit")):
+        return "bitsandbytes"
+    if isinstance(evidence.get("config.json", "quantization"), Mapping):
+        return f"mlx-{evidence.get('config.json', 'quantization', 'bits')}bit"
+    if "quantize_config.json" in evidence.documents and evidence.get("quantize_config.json", "bits"):
+        return "gptq"
+    return next((w.variant for w in files if w.format in ("gguf", "ggml") and w.variant), None)
+
+
+def _rooted(backend: str) -> bool:
+    return backend in ("transformers", "mindone", "peft")
+
+
+def _in_checkpoint(folder: str) -> bool:
+    return folder.startswith(("checkpoint-", "global_step", "runs/"))
+
+
+def _of_stem(files: list[WeightFile], backend: str) -> list[WeightFile]:
+    """Prefer the file names that the library looks for; in a pipeline's own folder there are only whole copies."""
+    if backend in _WHOLE_PIPELINE:
+        nested = [w for w in files if w.folder]
+        return nested or files
+    stems = _STEMS.get(backend)
+    if not stems:
+        return files
+    for stem in stems:
+        own = [w for w in files if _stem(w.name) == stem]
+        if own:
+            return own
+    return files
+
+
+def _of_variant(files: list[WeightFile], variant: str | None) -> list[WeightFile]:
+    """Keep one variant: the asked one, else the files without; folders that lack it keep what they have."""
+    folders: dict[str, list[WeightFile]] = {}
+    for weight in files:
+        folders.setdefault(weight.folder, []).append(weight)
+    if variant is not None and not any(w.variant == variant for w in files):
+        there = sorted({w.variant for w in files if w.variant})
+        raise OptionError(
+            f"variant={printable(variant)!r}: no weight file has it.{did_you_mean(variant, there)} There are: {listing(there)}."
+        )
+    kept: list[WeightFile] = []
+    for group in folders.values():
+        wanted = [w for w in group if w.variant == variant]
+        if not wanted:
+            first = min((w.variant or "" for w in group), default="")
+            wanted = [w for w in group if (w.variant or "") == first]
+        whole = [w for w in wanted if w.shard is None]
+        kept += whole if whole and len(whole) < len(wanted) else wanted
+    return kept
+
+
+def _graphs(files: list[WeightFile], variant: str | None) -> list[WeightFile]:
+    """Of the copies of one graph keep one: the variant, or the one that is not quantised."""
+    graphs = [w for w in files if w.name.endswith(".onnx")]
+    folder = min((w.folder for w in graphs), key=lambda f: (f.count("/") + bool(f), f), default="")
+    graphs = [w for w in graphs if w.folder == folder]
+    plain = [w for w in graphs if w.variant == variant] or [w for w in graphs if w.variant is None] or graphs[:1]
+    stems = {w.name for w in plain}
+    data = [
+        w
+        for w in files
+        if not w.name.endswith(".onnx") and any(w.name.startswith(s.removesuffix(".onnx")) for s in stems)
+    ]
+    return plain + data
+
+
+def _shards(evidence: Evidence, files: list[WeightFile]) -> tuple[str, ...]:
+    """Return names; where an index lists the shards, exactly those that exist."""
+    return tuple(dict.fromkeys(w.name for w in files if w.name in evidence.name_set))
+
+
+def _stem(name: str) -> str:
+    base = name.rpartition("/")[2]
+    return base.partition(".")[0].partition("-0")[0]
