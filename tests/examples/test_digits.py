@@ -125,6 +125,30 @@ def pictures(tmp_path):
     return paths
 
 
+def test_without_torch_a_pipeline_runs_onnx():
+    from modelscope_ext import pipeline
+
+    paths = [str(p) for p in digits_samples()]
+    with pipeline(model=digits_folder(), backend="onnx") as pipe:
+        assert (pipe.resolution.backend, pipe.task) == ("onnxruntime", "image-classification")
+        assert pipe(paths) == onnx()(paths)
+        assert pipe(paths[3]) == onnx()(paths[3:4])[0]
+
+
+@pytest.mark.pt
+def test_with_torch_the_same_folder_resolves_to_transformers(pictures):
+    from modelscope_ext import pipeline
+
+    with pipeline(model=digits_folder(), device="cpu") as pipe:
+        assert (pipe.resolution.backend, pipe.task) == ("transformers", "image-classification")
+        torch = pipe(pictures)
+    with pipeline(model=digits_folder(), backend="onnx") as pipe:
+        assert pipe.resolution.backend == "onnxruntime"
+        for ours, theirs in zip(pipe(pictures), torch, strict=True):
+            assert [row["label"] for row in ours[:2]] == [row["label"] for row in theirs[:2]]
+            assert all(abs(a["score"] - b["score"]) <= 1e-4 for a, b in zip(ours, theirs, strict=True))
+
+
 @pytest.mark.pt
 def test_torch_and_onnx_agree(pictures):
     from tests.reference import reference
