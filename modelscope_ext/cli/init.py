@@ -54,11 +54,11 @@ def run(args: argparse.Namespace, output: Output) -> int:
     document = complete_configuration(resolution, existing, replace={c.field for c in errors})
     after = document_text(document, like=before)
     changed = document != existing or not before
-    if changed and not args.dry_run:
-        from modelscope_ext.models.declare import write_configuration
-
-        write_configuration(Path(snapshot.folder), after)
     path = Path(snapshot.folder, NAME)
+    if changed and not args.dry_run:
+        from modelscope_ext.utils.atomic import write_atomic
+
+        write_atomic(path, after)
     if output.json:
         written = changed and not args.dry_run
         output.document({"path": str(path), "changed": changed, "written": written, "configuration": document})

@@ -216,7 +216,7 @@ def _sink(args: argparse.Namespace, output: Output) -> Iterator[Any]:
         from modelscope_ext.utils.atomic import replacing
 
         with replacing(args.output) as stream:
-            yield lambda answer: stream.write(f"{json.dumps(as_json(_whole(answer)))}\n")
+            yield lambda answer: stream.write(f"{json.dumps(as_json(_whole(answer)))}\n".encode())
     elif output.json:
         yield lambda answer: output.record(as_json(_whole(answer)))
     elif args.stream:

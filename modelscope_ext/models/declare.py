@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import NotAModel
 from modelscope_ext.metadata.declared import Fact
+from modelscope_ext.metadata.files import CARD
 from modelscope_ext.models.backends import canonical_backend
-from modelscope_ext.models.resolution import Resolution
-from modelscope_ext.models.tasks import canonical
+from modelscope_ext.models.claims import all_claims, twins
+from modelscope_ext.models.recognised import find
+from modelscope_ext.models.resolution import Finding, Resolution
 from modelscope_ext.utils.record import Record
 from modelscope_ext.utils.text import printable
 
@@ -32,10 +33,13 @@ __all__ = [
     "complete_configuration",
     "contradictions",
     "document_text",
-    "write_configuration",
 ]
 
 NAME = "configuration.json"
+
+#: What is compared, in this order.
+FIELDS = ("framework", "backend", "tasks", "model_type")
+_TAGS = {"backend": "library", "model_type": ""}
 
 
 @dataclass(frozen=True)
@@ -97,14 +101,20 @@ def compare(snapshot: Snapshot, **options: Any) -> Comparison:
         inferred = resolve(snapshot, installed=False, cfg_dict={}, **options)
     except NotAModel:  # configuration.json is all there is to go by, and nothing contradicts it
         inferred = decided
-    declared = {field: evidence.declared.get(field, ()) + _tagged(evidence, field) for field in _COMPARISONS}
-    found = contradictions(inferred, declared, accepted=decided.tasks)
+    declared = {field: evidence.declared.get(field, ()) + _tagged(evidence, field) for field in FIELDS}
+    found = contradictions(inferred, declared, noted=decided.findings, able=_able(collect(snapshot, cfg_dict={})))
     return Comparison(decided, inferred, {k: v for k, v in declared.items() if v}, found)
 
 
+def _able(evidence: Evidence) -> set[str]:
+    """Return the backends that the files themselves speak for; a card's word is no proof of itself."""
+    claims = [m for m in all_claims(evidence) if any(reason.file.lower() != CARD.lower() for reason in m.because)]
+    return {match.backend for match in (*claims, *twins(claims))}
+
+
 def _tagged(evidence: Evidence, field: str) -> tuple[Fact, ...]:
-    """Return what the card says about a field."""
-    return evidence.tagged.get("library" if field == "backend" else field, ())
+    """Return what the card says about a field; its model types are words of a hub's own, not architectures."""
+    return evidence.tagged.get(_TAGS.get(field, field), ())
 
 
 def complete_configuration(
@@ -143,65 +153,67 @@ def complete_configuration(
 
 
 def contradictions(
-    inferred: Resolution, declared: Mapping[str, Iterable[Fact]], accepted: Iterable[str] = ()
+    inferred: Resolution,
+    declared: Mapping[str, Iterable[Fact]],
+    noted: Iterable[Finding] = (),
+    able: Iterable[str] = (),
 ) -> tuple[Contradiction, ...]:
     """Return where declarations and files disagree.
 
     Args:
         inferred: The decision made without these declarations.
         declared: Facts by field, as in `Evidence.declared` (configuration.json) and `Evidence.tagged` (the card).
-        accepted: Further tasks that the architecture can serve.
+        noted: What the resolver itself noted while it weighed them: it knows which tasks an architecture can serve.
+        able: Backends that can load the files, beside the one that was inferred.
     """
-    return tuple(
-        found
-        for field, compare in _COMPARISONS.items()
-        for fact in declared.get(field, ())
-        if (found := compare(inferred, fact, frozenset(accepted))) is not None
-    )
+    backends = {inferred.backend, *able}
+    verdicts = {(f.file, f.field): _VERDICTS[f.code] for f in noted if _VERDICTS.get(f.code, f.level) != f.level}
+    found = []
+    for field in FIELDS:
+        for fact in declared.get(field, ()):
+            verdict = _backend(backends, fact) if field == "backend" else verdicts.get((fact.file, fact.key))
+            if field == "model_type":
+                verdict = _model_type(inferred, fact)
+            if verdict is not None:
+                found.append(_contradiction(verdict, field, fact, inferred))
+    return tuple(found)
 
 
-def _framework(inferred: Resolution, fact: Fact, accepted: frozenset[str]) -> Contradiction | None:
-    from modelscope_ext.models.frameworks import canonical_framework
-
-    name = canonical_framework(fact.value) if isinstance(fact.value, str) else None
-    if inferred.framework is None or name == inferred.framework:
-        return None
-    if name is None:
-        return _differs("warning", "framework", fact, inferred.framework, "is no framework anybody knows", inferred)
-    level = "error" if inferred.weights.format else "warning"
-    return _differs(level, "framework", fact, inferred.framework, "is not what the weights are for", inferred)
-
-
-def _backend(inferred: Resolution, fact: Fact, accepted: frozenset[str]) -> Contradiction | None:
-    name = canonical_backend(fact.value) if isinstance(fact.value, str) else None
-    if name in {inferred.backend, *(other.backend for other in inferred.alternatives)}:
-        return None
-    return _differs("error", "backend", fact, inferred.backend, "cannot load these files", inferred)
+#: Codes of the resolver's findings about a declaration -> how much weight `check` gives them.
+_VERDICTS = {
+    "task-dropped": "error",
+    "task-contradiction": "error",
+    "task-tag-dropped": "error",
+    "task-unknown": "warning",
+    "framework-contradiction": "error",
+}
+_SAYS = {
+    "framework": "is not the framework of these files",
+    "backend": "does not load these files",
+    "tasks": "is not what this architecture is made for",
+    "model_type": "is not the architecture of these files",
+}
 
 
-def _task(inferred: Resolution, fact: Fact, accepted: frozenset[str]) -> Contradiction | None:
-    name = canonical(fact.value) if isinstance(fact.value, str) else None
-    if not inferred.tasks or name in accepted or name in inferred.tasks:
-        return None
-    return _differs("error", "tasks", fact, list(inferred.tasks), "is not what this architecture is made for", inferred)
+def _backend(able: set[str], fact: Fact) -> str | None:
+    name = canonical_backend(fact.value) if isinstance(fact.value, str) else ""
+    row = find(name)
+    return None if {name, row.name if row else name} & able else "error"
 
 
-def _model_type(inferred: Resolution, fact: Fact, accepted: frozenset[str]) -> Contradiction | None:
-    if inferred.model_type is None or str(fact.value).lower() == inferred.model_type.lower():
-        return None
-    return _differs("warning", "model_type", fact, inferred.model_type, "differs from the files", inferred)
+def _model_type(inferred: Resolution, fact: Fact) -> str | None:
+    same = inferred.model_type is None or str(fact.value).lower() == inferred.model_type.lower()
+    return None if same else "warning"
 
 
-_COMPARISONS = {"framework": _framework, "backend": _backend, "tasks": _task, "model_type": _model_type}
-
-
-def _differs(level: str, field: str, fact: Fact, found: Any, text: str, inferred: Resolution) -> Contradiction:
+def _contradiction(level: str, field: str, fact: Fact, inferred: Resolution) -> Contradiction:
+    found = list(inferred.tasks) if field == "tasks" else getattr(inferred, field)
     reasons = inferred.because.get(field, ())
-    why = f" ({reasons[0].file}: {reasons[0].text})" if reasons else ""
-    shown = ", ".join(found) if isinstance(found, list) else found
+    why = f" ({reasons[-1].file}: {reasons[-1].text})" if reasons else ""
+    shown = ", ".join(found) if isinstance(found, list) else str(found)
     message = (
-        f"{printable(fact.file)}: {printable(fact.key)}={printable(repr(fact.value))} {text}: "
-        f"the files say {printable(shown)}{printable(why, 300)}."
+        f"{printable(fact.file)}: {printable(fact.key)}={printable(repr(fact.value))} {_SAYS[field]}; "
+        f"they say {printable(shown)}{printable(why, 300)}."
     )
     return Contradiction(level, field, fact.file, fact.key, fact.value, found, message)
 
@@ -219,11 +231,3 @@ def document_text(document: Mapping[str, Any], like: str = "") -> str:
     indent = len(second) - len(second.lstrip(" ")) or 2
     text = json.dumps(document, indent=indent, ensure_ascii=like.isascii() and bool(like))
     return f"{text}\n"
-
-
-def write_configuration(folder: Path, text: str) -> None:
-    """Put `text` in the place of the folder's configuration.json, in one step."""
-    from modelscope_ext.utils.atomic import replacing
-
-    with replacing(folder / NAME) as stream:
-        stream.write(text)

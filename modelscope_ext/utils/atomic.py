@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["write_atomic"]
+__all__ = ["replacing", "write_atomic"]
 
 
 def write_atomic(path: str | Path, data: str | bytes) -> None:
@@ -29,13 +31,30 @@ def write_atomic(path: str | Path, data: str | bytes) -> None:
         ...     [file.name for file in Path(folder).iterdir()], Path(folder, "a.json").read_text()
         (['a.json'], '{}')
     """
+    with replacing(path) as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """Yield the file that takes the place of `path` when the block ends, for content that comes piece by piece.
+
+    An error in the block leaves `path` as it was and nothing beside it; else see `write_atomic`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder, "a.txt")) as file:
+        ...         _ = file.write(b"do") + file.write(b"ne")
+        ...     Path(folder, "a.txt").read_text()
+        'done'
+    """
     target = Path(path)
-    content = data.encode("utf-8") if isinstance(data, str) else data
     beside = target.with_name(f".{target.name[:100]}.{os.getpid():x}{os.urandom(6).hex()}.tmp")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         with suppress(OSError):

@@ -41,7 +41,7 @@ def test_what_contradicts_fails_and_is_named(cli, make_model, unchanged, case):
     errors = [c for c in report["contradictions"] if c["level"] == "error"]
     assert [(c["field"], c["file"], c["key"]) for c in errors] == [(field, "configuration.json", key)]
     text = cli("check", folder).out
-    assert errors[0]["message"] in text and "the files say" in text and "contradicted" in text
+    assert errors[0]["message"] in text and "they say" in text and "contradicted" in text
     check()
 
 

@@ -113,7 +113,7 @@ def test_a_failed_replacement_changes_nothing(cli, make_model, unchanged, monkey
 BAD = {
     "not-json": ("{'framework': 1}", 6, "MalformedMetadata"),
     "commented": ('{"framework": "pytorch", // yes\n}', 6, "MalformedMetadata"),
-    "no-object": ("[1]", 6, "MalformedMetadata"),
+    "no-object": ("[1]", 6, "ConfigError"),
     "wrong-type": ('{"framework": 5, "task": "fill-mask"}', 6, "MalformedMetadata"),
     "pointer": ("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", 6, "ConfigError"),
 }

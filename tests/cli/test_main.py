@@ -20,7 +20,7 @@ ENV = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "HOME": "/nonexisten
 HEAVY = {
     "torch", "transformers", "numpy", "PIL", "onnxruntime", "tokenizers", "modelscope", "pydantic", "huggingface_hub",
     "asyncio", "concurrent", "multiprocessing", "importlib.metadata", "email", "packaging", "unittest", "http", "ssl",
-    "urllib.request", "socket", "sqlite3", "difflib", "rich",
+    "urllib.request", "socket", "sqlite3", "rich",
 }  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def test_the_table_is_plain_text_where_nobody_looks(cli, tree):
     assert len(lines) == 1 + len(EXPECTED)
     assert any("MalformedMetadata" in line and "config.json" in line for line in lines)
     assert "\x1b" not in done.out
-    assert done.err == "3 model(s), 1 error(s), 12 folder(s) looked at\n"
+    assert done.err == "3 model(s), 1 error(s), 10 folder(s) looked at\n"
 
 
 def test_no_model_below_it_is_a_negative_answer(cli, tmp_path):

@@ -10,7 +10,7 @@ from modelscope_ext.utils.atomic import replacing
 
 def write(path, text):
     with replacing(path) as stream:
-        stream.write(text)
+        stream.write(text.encode())
 
 
 def test_a_new_file_gets_the_usual_permissions(tmp_path):
@@ -32,7 +32,7 @@ def test_an_error_in_the_block_leaves_all_as_it_was(tmp_path):
     path = tmp_path / "a"
     path.write_text("old")
     with pytest.raises(KeyboardInterrupt), replacing(path) as stream:
-        stream.write("half")
+        stream.write(b"half")
         raise KeyboardInterrupt
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
     assert path.read_text() == "old"
@@ -66,7 +66,7 @@ def test_readers_never_see_a_part(tmp_path):
     path = tmp_path / "a"
     path.write_text("old")
     with replacing(path) as stream:
-        stream.write("new" * 100_000)
+        stream.write(b"new" * 100_000)
         stream.flush()
         assert path.read_text() == "old"
     assert path.read_text() == "new" * 100_000
