@@ -168,4 +168,4 @@ def donut():
         )
     )
     images = DonutImageProcessor(size={"height": 32, "width": 32}, do_align_long_axis=False)
-    return _encoder_decoder(_spread(encoder, 2.0), tokenizer), [DonutProcessor(images, tokenizer)]
+    return _encoder_decoder(_spread(encoder), tokenizer), [DonutProcessor(images, tokenizer)]

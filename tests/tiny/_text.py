@@ -69,6 +69,26 @@ def question_answering():
     return _bert("BertForQuestionAnswering")
 
 
+def multiple_choice():
+    return _bert("BertForMultipleChoice")
+
+
+def time_series_forecasting():
+    from transformers import TimesFmConfig, TimesFmModelForPrediction
+
+    config = TimesFmConfig(
+        patch_length=8,
+        context_length=32,
+        horizon_length=8,
+        num_hidden_layers=1,
+        hidden_size=16,
+        intermediate_size=16,
+        head_dim=8,
+        num_attention_heads=2,
+    )
+    return TimesFmModelForPrediction(config), []
+
+
 def _decoder(config_name: str, model_name: str, *, chat: bool = True, **options):
     import transformers
 

@@ -20,6 +20,14 @@ from tests.tiny._words import CHAT_TEMPLATE, wordpiece_vocab
 
 WIDTH = 8
 LABELS = {"text-classification": ("NEGATIVE", "NEUTRAL", "POSITIVE"), "token-classification": ("O", "B-PER", "I-LOC")}
+ARCHITECTURES = {
+    "text-classification": "BertForSequenceClassification",
+    "text-ranking": "BertForSequenceClassification",
+    "token-classification": "BertForTokenClassification",
+    "fill-mask": "BertForMaskedLM",
+    "feature-extraction": "BertModel",
+    "text-generation": "LlamaForCausalLM",
+}
 TOKENWISE = ("token-classification", "fill-mask", "feature-extraction", "text-generation")
 
 _FLOAT, _INT32, _INT64, _FLOAT16 = 1, 6, 7, 10
@@ -75,10 +83,13 @@ def write(
     if location is not None and Path(location).name == location and "\\" not in location:
         (graph.parent / location).write_bytes(embedding.tobytes())
     config: dict[str, Any] = {"model_type": "bert", "max_position_embeddings": 64, "pad_token_id": 0}
+    config["architectures"] = [ARCHITECTURES[name]]
     if name in LABELS:
         config["id2label"] = {str(i): label for i, label in enumerate(LABELS[name])}
+    if name == "text-ranking":
+        config["id2label"] = {"0": "LABEL_0"}
     if name == "text-generation":
-        config["eos_token_id"] = 3
+        config |= {"model_type": "llama", "eos_token_id": 3}
         (target / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
     words = {"model_max_length": 64, "pad_token": "[PAD]", "mask_token": "[MASK]", "unk_token": "[UNK]"}
     for document, content in (("config.json", config), ("tokenizer_config.json", words)):

@@ -23,6 +23,8 @@ FAMILIES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "fill-mask": (_text.fill_mask, ("fill-mask",)),
     "feature-extraction": (_text.feature_extraction, ("feature-extraction",)),
     "question-answering": (_text.question_answering, ("question-answering",)),
+    "multiple-choice": (_text.multiple_choice, ("multiple-choice",)),
+    "time-series-forecasting": (_text.time_series_forecasting, ("time-series-forecasting",)),
     "text-generation": (_text.text_generation, ("text-generation",)),
     "qwen2": (_text.qwen2, ("text-generation",)),
     "gpt2": (_text.gpt2, ("text-generation",)),
@@ -54,7 +56,7 @@ FAMILIES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "audio-classification": (_audio.audio_classification, ("audio-classification",)),
     "automatic-speech-recognition": (_audio.speech_ctc, ("automatic-speech-recognition",)),
     "whisper": (_audio.whisper, ("automatic-speech-recognition",)),
-    "text-to-audio": (_audio.text_to_audio, ("text-to-audio",)),
+    "text-to-audio": (_audio.text_to_audio, ("text-to-audio", "text-to-speech")),
     "zero-shot-audio-classification": (_audio.zero_shot_audio_classification, ("zero-shot-audio-classification",)),
 }
 
@@ -79,6 +81,8 @@ def make(name: str, *, seed: int = 0) -> tuple[Any, list[Any]]:
     with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(seed)
         model, parts = FAMILIES[name][0]()
+    if getattr(model, "generation_config", None) is not None:
+        model.generation_config._from_model_config = False  # else loading drops the fields a model adds to it
     return model.eval(), parts
 
 

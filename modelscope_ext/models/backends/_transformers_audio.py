@@ -39,10 +39,11 @@ def transcribe(session: Session, items: Sequence[Any], options: dict[str, Any]) 
 def _heard(session: Session, items: Sequence[Any], options: dict[str, Any]) -> list[Any]:
     extractor = session.part("feature_extractor")
     sounds = [waveform(item, extractor.sampling_rate) for item in items]
-    lengths = {len(sound) for sound in sounds}
-    if len(lengths) > 1 and not getattr(extractor, "return_attention_mask", False):
-        session.asked = 1  # without a mask the model would hear the padding
-    return session.run(sounds, **options)
+    # Without a mask a model would hear the padding, and a CTC model writes down what it hears there in any case.
+    mixes = getattr(extractor, "return_attention_mask", False) and (
+        session.model.can_generate() or session.task != "automatic-speech-recognition"
+    )
+    return session.run_alike(sounds, (lambda _: None) if mixes else len, **options)
 
 
 def speak(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:

@@ -22,10 +22,18 @@ from modelscope_ext.errors import (
     OptionError,
     PickleRefused,
     RedirectRefused,
+    RemoteCodeFailed,
+    RemoteCodeRefused,
     UnknownTypeError,
 )
+from modelscope_ext.models.backends._transformers_code_guard import code_of
 from modelscope_ext.models.backends._transformers_tasks import ROWS
-from modelscope_ext.models.backends._transformers_weights import check_weights, drop_random_pooler, mismatch_of
+from modelscope_ext.models.backends._transformers_weights import (
+    check_cross_encoder,
+    check_weights,
+    drop_random_pooler,
+    mismatch_of,
+)
 from modelscope_ext.models.resolution import Resolution
 from modelscope_ext.safety.grants import Grants
 from modelscope_ext.safety.paths import check_name
@@ -34,25 +42,24 @@ from modelscope_ext.utils.text import did_you_mean, listing, printable
 
 __all__ = ["Folder", "choose_auto", "load_model", "load_part", "pick_device", "tasks_of"]
 
-#: Quantisation methods -> the pip package that reads them, where transformers itself does not.
-QUANTISERS: Mapping[str, str] = {
-    "awq": "gptqmodel",
-    "aqlm": "aqlm[gpu]",
-    "auto-round": "auto-round",
-    "bitsandbytes": "bitsandbytes",
-    "compressed-tensors": "compressed-tensors",
-    "eetq": "eetq",
-    "fbgemm_fp8": "fbgemm-gpu",
-    "fp_quant": "fp-quant",
-    "gptq": "gptqmodel",
-    "higgs": "flute-kernel",
-    "hqq": "hqq",
-    "mxfp4": "kernels",
-    "quanto": "optimum-quanto",
-    "quark": "amd-quark",
-    "spqr": "spqr-quant",
-    "torchao": "torchao",
-    "vptq": "vptq",
+#: Quantisation methods that transformers leaves to another package -> (pip name, import name).
+QUANTISERS: Mapping[str, tuple[str, str]] = {
+    "awq": ("gptqmodel", "gptqmodel"),
+    "aqlm": ("aqlm[gpu]", "aqlm"),
+    "auto-round": ("auto-round", "auto_round"),
+    "bitsandbytes": ("bitsandbytes", "bitsandbytes"),
+    "compressed-tensors": ("compressed-tensors", "compressed_tensors"),
+    "eetq": ("eetq", "eetq"),
+    "fbgemm_fp8": ("fbgemm-gpu", "fbgemm_gpu"),
+    "fp_quant": ("fp-quant", "fp_quant"),
+    "gptq": ("gptqmodel", "gptqmodel"),
+    "higgs": ("flute-kernel", "flute"),
+    "hqq": ("hqq", "hqq"),
+    "quanto": ("optimum-quanto", "optimum.quanto"),
+    "quark": ("amd-quark", "quark"),
+    "spqr": ("spqr-quant", "spqr_quant"),
+    "torchao": ("torchao", "torchao"),
+    "vptq": ("vptq", "vptq"),
 }
 
 #: Kind of part -> (auto class, files that hold it, the likeliest first).
@@ -129,6 +136,8 @@ def load_model(folder: Folder, resolution: Resolution, task: str | None, options
     folder.raw = folder.document("config.json")
     _refuse_surprises(folder)
     config = folder.config = _read(folder, "config.json", lambda: _load_config(folder))
+    if task == "text-ranking":
+        check_cross_encoder(config)
     auto = choose_auto(folder, task)
     strict = not options.get("allow_missing_weights")
     keywords: dict[str, Any] = {
@@ -367,11 +376,11 @@ def _read(folder: Folder, what: str, call: Any) -> Any:
         raise _translated(folder, what, error) from error
 
 
-def _missing_package(folder: Folder, what: str, error: ImportError) -> MissingRequirement:
+def _missing_package(folder: Folder, what: str, error: Exception) -> MissingRequirement:
     method = _quantisation(folder) if what != "config.json" else None
     detail = printable(" ".join(str(error).split()), 400)
     if method is not None:
-        package = QUANTISERS.get(method, method)
+        package = QUANTISERS.get(method, (method, method))[0]
         return MissingRequirement(
             f"{folder.name}: its weights are quantised with {method}, which needs a package that is not installed: "
             f'pip install "{package}" (transformers says: {detail})'
@@ -386,7 +395,24 @@ def _translated(folder: Folder, what: str, error: Exception) -> Exception:
     mismatch = mismatch_of(error, folder.name)
     if mismatch is not None:
         return mismatch
+    if code_of(error, folder.path):
+        return RemoteCodeFailed(
+            f"{folder.name}: its own code, which you permitted to run, failed while {what} was read "
+            f"({type(error).__name__}: {detail}). What it had imported was taken back.",
+            source=folder.name,
+        )
+    if "trust_remote_code" in str(error) or "custom code" in str(error):
+        return RemoteCodeRefused(
+            f"{folder.name}: config.json: auto_map: {what} needs code of this folder (nothing was executed). Read it, "
+            "then pass trust_remote_code=True.",
+            source=folder.name,
+            file="config.json",
+            field="auto_map",
+            grant="trust_remote_code",
+        )
     method = _quantisation(folder) if what != "config.json" else None
+    if method in QUANTISERS and not _installed(QUANTISERS[method][1]):
+        return _missing_package(folder, what, error)
     if method is not None and any(word in detail for word in ("GPU", "CUDA", "accelerator")):
         return BackendNotLoadable(f"{folder.name}: weights quantised with {method} cannot run on this device: {detail}")
     kind = type(error).__name__
@@ -397,6 +423,15 @@ def _translated(folder: Folder, what: str, error: Exception) -> Exception:
     return MalformedMetadata(
         f"{folder.name}: transformers cannot use {what} ({kind}: {detail})", source=folder.name, file="config.json"
     )
+
+
+def _installed(module: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def load_part(folder: Folder, kind: str) -> Any:
@@ -415,7 +450,7 @@ def load_part(folder: Folder, kind: str) -> Any:
     for one in kind.split("|"):
         try:
             return _load_one_part(folder, one)
-        except (NotAModel, MalformedMetadata) as error:
+        except (NotAModel, MalformedMetadata, MissingRequirement) as error:
             first = first or error
     assert first is not None
     raise first
@@ -446,7 +481,10 @@ def _load_one_part(folder: Folder, kind: str) -> Any:
             source=folder.name,
             file=there[0],
         ) from error
-    if kind != "processor" and isinstance(part, transformers.ProcessorMixin):
-        part = getattr(part, kind, part)
+    if isinstance(part, transformers.ProcessorMixin) != (kind == "processor"):
+        # AutoProcessor gives a lone tokenizer where there is no processor, the others a whole processor.
+        part = getattr(part, kind, None)
+    if part is None:
+        raise NotAModel(f"{folder.name}: {there[0]} describes no {kind.replace('_', ' ')}.")
     logger.debug("%s: loaded %s as %s", folder.name, there[0], type(part).__name__)
     return part

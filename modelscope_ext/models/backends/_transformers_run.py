@@ -20,7 +20,7 @@ from modelscope_ext.models.backends._transformers_load import load_part
 from modelscope_ext.models.backends._transformers_tasks import ROWS, Row
 from modelscope_ext.utils.text import printable
 
-__all__ = ["Session", "chunks", "kind_of", "same", "seeded", "told"]
+__all__ = ["Session", "chunks", "kind_of", "same", "seeded", "takes", "told"]
 
 #: What a runner returns: the library's outputs, and what brings one of them, with its input, into the schema.
 Outcome = tuple[list[Any], Callable[[Any, Any], Any]]
@@ -111,13 +111,25 @@ class Session:
     def run(self, items: Sequence[Any], *args: Any, **options: Any) -> list[Any]:
         """Run the pipeline on `items` in batches and return one output per item."""
         pipe = self.pipe()
-        if self.batch_size <= 1 or len(items) <= 1:
-            return [pipe(item, *args, **options) for item in items]
         out: list[Any] = []
         for batch in chunks(items, self.batch_size):
-            out += list(pipe(list(batch), *args, batch_size=len(batch), **options)) if len(batch) > 1 else []
             if len(batch) == 1:
                 out.append(pipe(batch[0], *args, **options))
+            else:
+                out += pipe(list(batch), *args, batch_size=len(batch), **options)
+        return out
+
+    def run_alike(self, items: Sequence[Any], key: Callable[[Any], Any], **options: Any) -> list[Any]:
+        """Run the pipeline like `run`, with only such items in one batch as have the same `key`."""
+        if self.batch_size <= 1:
+            return self.run(items, **options)
+        groups: dict[Any, list[int]] = {}
+        for number, item in enumerate(items):
+            groups.setdefault(key(item), []).append(number)
+        out: list[Any] = [None] * len(items)
+        for numbers in groups.values():
+            for number, native in zip(numbers, self.run([items[n] for n in numbers], **options), strict=True):
+                out[number] = native
         return out
 
     def generation(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,6 +175,13 @@ def kind_of(part: Any) -> str | None:
         if cls is not None and isinstance(part, cls):
             return kind
     return None
+
+
+def takes(model: Any, name: str) -> bool:
+    """Whether the model's forward method has a parameter of this name."""
+    import inspect
+
+    return name in inspect.signature(model.forward).parameters
 
 
 def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from modelscope_ext.errors import OptionError, UnknownTypeError
 from modelscope_ext.models.backends._transformers_inputs import labels_of
-from modelscope_ext.models.backends._transformers_run import Outcome, Session, chunks, same
+from modelscope_ext.models.backends._transformers_run import Outcome, Session, chunks, same, takes
+from modelscope_ext.models.backends._transformers_weights import check_cross_encoder
 from modelscope_ext.utils.text import listing, printable
 
 __all__ = [
@@ -64,8 +65,7 @@ def features(session: Session, items: Sequence[Any], options: dict[str, Any]) ->
     out: list[Any] = []
     for batch in chunks(items, session.batch_size if padded else 1):
         inputs = tokenizer(list(batch), return_tensors="pt", padding=padded and len(batch) > 1, **options)
-        names = session.model.forward.__code__.co_varnames
-        inputs = {k: v.to(session.device) for k, v in inputs.items() if k != "token_type_ids" or k in names}
+        inputs = {k: v.to(session.device) for k, v in inputs.items() if k == "input_ids" or takes(session.model, k)}
         hidden = session.model(**inputs)[0]
         kept = inputs["attention_mask"].bool()
         out += [hidden[i][kept[i]].float().cpu().numpy() for i in range(len(batch))]
@@ -131,11 +131,7 @@ def stream(session: Session, item: Any, options: dict[str, Any]) -> Iterator[str
 def rank(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
     """Rank documents for a query with a cross-encoder: a classifier with one label that reads both at once."""
     config = session.model.config
-    if config.num_labels != 1:
-        raise OptionError(
-            f"text-ranking needs a cross-encoder, a classifier with one label; config.json has {config.num_labels} "
-            f"({listing(map(printable, config.id2label.values()), 6)}). Pass task='text-classification'."
-        )
+    check_cross_encoder(config)
     apply, tokenizer = _activation(config, options), session.part("tokenizer")
     length = options.get("max_length")
     size = (session.asked or 32) if None not in (tokenizer.pad_token_id, config.pad_token_id) else 1
@@ -206,7 +202,6 @@ def forecast(session: Session, items: Sequence[Any], options: dict[str, Any]) ->
         series = torch.as_tensor(np.asarray(values, dtype=np.float32), device=session.device)
         if series.ndim != 1:
             raise OptionError(f"time-series-forecasting takes one series of numbers, got shape {tuple(series.shape)}")
-        known = session.model.forward.__code__.co_varnames
-        frequency = {"freq": [options.get("frequency", 0)]} if "freq" in known else {}
+        frequency = {"freq": [options.get("frequency", 0)]} if takes(session.model, "freq") else {}
         out.append(session.model(past_values=[series], **frequency))
     return out, lambda native, _item: native.mean_predictions[0].float().cpu().numpy()

@@ -27,23 +27,23 @@ __all__ = [
 
 def classify(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
     """Give an image its likeliest labels, five unless `top_k` says otherwise."""
-    return session.run(_images(session, items), **_top_k(session, options)), same
+    return _seen(session, items, _top_k(session, options)), same
 
 
 def features(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
     """Give the last hidden state of every patch, [patches, width]; with ``pool=True`` the pooled vector."""
-    natives = session.run(_images(session, items), return_tensors=True, **options)
+    natives = _seen(session, items, {**options, "return_tensors": True})
     return natives, lambda native, _item: native[0].float().cpu().numpy()
 
 
 def segment(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
     """Give the parts of an image, each with a mask of its size (white where the part is)."""
-    return session.run(_images(session, items), **options), same
+    return _seen(session, items, options), same
 
 
 def detect(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
     """Give the objects of an image, each with its box in pixels, the surest first."""
-    return session.run(_images(session, items), **options), lambda native, _item: _by_score(same(native, None))
+    return _seen(session, items, options), lambda native, _item: _by_score(same(native, None))
 
 
 def depth(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
@@ -55,12 +55,12 @@ def depth(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Ou
             "depth": native["depth"],
         }
 
-    return session.run(_images(session, items), **options), convert
+    return _seen(session, items, options), convert
 
 
 def zero_shot(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
     """Give labels that the caller names their scores for an image."""
-    return session.run([rgb(item) for item in items], **_labelled(session, options)), same
+    return _seen(session, items, _labelled(session, options)), same
 
 
 def zero_shot_detect(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
@@ -194,9 +194,14 @@ def classify_video(session: Session, items: Sequence[Any], options: dict[str, An
     return natives, convert
 
 
-def _images(session: Session, items: Sequence[Any]) -> list[Any]:
-    """Return `items` as images, of which only as many run at once as have one size after the processor."""
-    return [rgb(item) for item in items]
+def _seen(session: Session, items: Sequence[Any], options: dict[str, Any]) -> list[Any]:
+    """Run the pipeline; images that the processor leaves with different sizes go into different batches."""
+    processor = session.part("image_processor")
+    one_size = set(getattr(processor, "size", None) or ()) == {"height", "width"} or getattr(
+        processor, "do_center_crop", False
+    )
+    images = [rgb(item) for item in items]
+    return session.run_alike(images, (lambda _: None) if one_size else (lambda image: image.size), **options)
 
 
 def _encoded(session: Session, **inputs: Any) -> Any:

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from modelscope_ext.errors import WeightsMismatch
+from modelscope_ext.errors import OptionError, WeightsMismatch
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import listing, printable
 
-__all__ = ["check_weights", "drop_random_pooler", "left_over", "mismatch_of"]
+__all__ = ["check_cross_encoder", "check_weights", "drop_random_pooler", "left_over", "mismatch_of"]
 
 _ADVICE = (
     "Pick a task this checkpoint was trained for, or pass allow_missing_weights=True to get a model whose missing "
@@ -57,6 +57,15 @@ def check_weights(model: Any, info: Mapping[str, Any], name: str, auto: str, *, 
     logger.warning("%s Continuing, as allow_missing_weights=True asks.", message)
 
 
+def check_cross_encoder(config: Any) -> None:
+    """Raise OptionError unless a classifier has the one label that makes it a ranker."""
+    if config.num_labels != 1:
+        raise OptionError(
+            f"text-ranking needs a cross-encoder, a classifier with one label; config.json has {config.num_labels} "
+            f"({listing(map(printable, config.id2label.values()), 6)}). Pass task='text-classification'."
+        )
+
+
 def left_over(model: Any, keys: Iterable[str]) -> list[str]:
     """Return those of the checkpoint's unexpected `keys` that show that the model is not what was saved."""
     if getattr(model, "hf_quantizer", None) is not None:
@@ -78,18 +87,29 @@ def _is_inside(modules: Mapping[str, Any], key: str) -> bool:
     return False
 
 
-def drop_random_pooler(model: Any, info: Mapping[str, Any], task: str | None) -> None:
-    """Take a pooler without weights off an encoder whose token features are asked for: they do not pass through it.
+#: Tasks whose answers do not pass through an encoder's pooler.
+_WITHOUT_POOLER = frozenset(
+    ("feature-extraction", "image-feature-extraction", "image-to-text", "document-question-answering", None)
+)
 
-    Checkpoints of masked language models have no pooler; `AutoModel` would add a random one.
+
+def drop_random_pooler(model: Any, info: dict[str, Any], task: str | None) -> None:
+    """Take a pooler without weights off an encoder whose answers do not pass through it.
+
+    Checkpoints of masked language models and of encoder-decoders for pictures have no pooler, and transformers would
+    add a random one. Without it `pooler_output` is None, which is the truth.
     """
-    if task not in ("feature-extraction", "image-feature-extraction") or not hasattr(model, "pooler"):
+    if task not in _WITHOUT_POOLER:
         return
-    missing = info.get("missing_keys") or set()
-    random = {key for key in missing if key.startswith("pooler.")}
-    if random:
-        model.pooler = None
-        info["missing_keys"] = set(missing) - random  # type: ignore[index]
+    missing = set(info.get("missing_keys") or ())
+    paths = {key[: key.index("pooler.")] for key in missing if key.startswith("pooler.") or ".pooler." in key}
+    for path in paths:
+        parent = model.get_submodule(path.rstrip("."))
+        keys = {f"{path}pooler.{name}" for name, _ in parent.pooler.named_parameters()}
+        if keys <= missing:
+            parent.pooler = None
+            missing -= keys
+    info["missing_keys"] = missing
 
 
 def mismatch_of(error: Exception, name: str) -> WeightsMismatch | None:

@@ -67,6 +67,7 @@ class Transformers(Backend):
             NotAModel: No config.json, tokenizer or processor where the task needs one.
             MissingRequirement, BackendNotLoadable, SafetyError: As their names say.
         """
+        from modelscope_ext.models.backends._transformers_code_guard import contained
         from modelscope_ext.models.backends._transformers_load import Folder, load_model, load_part
         from modelscope_ext.models.backends._transformers_quiet import loading
         from modelscope_ext.models.backends._transformers_run import kind_of
@@ -76,7 +77,7 @@ class Transformers(Backend):
         where = Folder(folder / (options.get("subfolder") or ""), str(resolution.source), grants)
         parts: dict[str, Any] = {"folder": where, "task": task}
         steps = 1 + len(row.parts if row else ())
-        with loading():
+        with loading(), contained():
             self._step("Loading weights", 0, steps)
             model = load_model(where, resolution, task, options)
             given = options.get("preprocessor")
