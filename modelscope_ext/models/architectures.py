@@ -16,7 +16,14 @@ from modelscope_ext.models.resolution import Match, Reason, Strength
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
 
-__all__ = ["infer_tasks", "onnx_claim", "sentence_transformers_claim", "transformers_claim", "weight_formats"]
+__all__ = [
+    "cross_encoder_claim",
+    "infer_tasks",
+    "onnx_claim",
+    "sentence_transformers_claim",
+    "transformers_claim",
+    "weight_formats",
+]
 
 _CONFIG = "config.json"
 #: File stems in which transformers looks for weights.
@@ -71,9 +78,11 @@ def sentence_transformers_claim(evidence: Evidence) -> Match | None:
     """Claim modules.json, pooling folders, and cross-encoders: text encoders with exactly one label."""
     from modelscope_ext.models.recognised import recognise_one
 
-    match = recognise_one("sentence-transformers", evidence)
-    if match is not None:
-        return match
+    return recognise_one("sentence-transformers", evidence) or cross_encoder_claim(evidence)
+
+
+def cross_encoder_claim(evidence: Evidence) -> Match | None:
+    """Claim text encoders with exactly one label, and what sentence-transformers saved as a cross-encoder."""
     config = evidence.documents.get(_CONFIG)
     if not isinstance(config, Mapping):
         return None

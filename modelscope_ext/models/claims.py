@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from modelscope_ext.models import tables
 from modelscope_ext.models.architectures import (
     onnx_claim,
-    sentence_transformers_claim,
+    cross_encoder_claim,
     transformers_claim,
     weight_formats,
 )
@@ -139,7 +139,7 @@ def _tagged(evidence: Evidence, formats: list[Match]) -> Iterator[Match]:
 
 
 def _readable(evidence: Evidence, formats: list[Match]) -> Iterator[Match]:
-    for probe in (sentence_transformers_claim, transformers_claim, onnx_claim):
+    for probe in (cross_encoder_claim, transformers_claim, onnx_claim):
         match = probe(evidence)
         if match is not None:
             yield match

@@ -14,7 +14,7 @@ Example:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase, translate
 from functools import cached_property, lru_cache
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
 
-__all__ = ["Met", "View", "met_all"]
+__all__ = ["Index", "Met", "View", "met_all"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,18 @@ class View:
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
         self.found: dict[str, Met | None] = {}
+
+    @cached_property
+    def keys(self) -> set[tuple[str, str]]:
+        """What an `Index` looks up: file names, extensions, weight formats, and the top keys of documents."""
+        keys = {("name", name) for name in self.evidence.names}
+        keys |= {("extension", name.rpartition(".")[2]) for name in self.evidence.names}
+        keys |= {("format", weight.format) for weight in self.evidence.weights}
+        for file, document in self.evidence.documents.items():
+            for item in document[:64] if isinstance(document, list) else (document,):
+                if isinstance(item, Mapping):
+                    keys.update(("key", f"{file}:{key}") for key in item)
+        return keys
 
     @cached_property
     def root_text(self) -> str:
@@ -73,6 +85,53 @@ class _Condition:
     value: str | None = None
     literal: str = ""
     anywhere: bool = False
+
+
+class Index:
+    """Features by one condition that must hold, so that few have to be looked at for one model.
+
+    Args:
+        features: (number of the row, feature), in order.
+    """
+
+    def __init__(self, features: Iterable[tuple[int, str]]) -> None:
+        self._by: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
+        for place, (row, feature) in enumerate(features):
+            trigger = min((_trigger(c) for c in _parse(feature) if not c.negated), key=lambda t: t[0])
+            self._by.setdefault(trigger[1:], []).append((row, place, feature))
+        self._literals = [literal for kind, literal in self._by if kind == "literal"]
+
+    def candidates(self, view: View) -> list[tuple[int, int, str]]:
+        """Return (row, place, feature) of the features that could hold, in order."""
+        found: list[tuple[int, int, str]] = []
+        for key in view.keys:
+            if key in self._by:
+                found += self._by[key]
+        for literal in self._literals:
+            if literal in view.text:
+                found += self._by["literal", literal]
+        found.sort()
+        return found
+
+
+def _trigger(condition: _Condition) -> tuple[int, str, str]:
+    """Return (how common, kind, key): the rarest condition of a feature is looked for first."""
+    if condition.kind == "key":
+        if "*" in condition.file:
+            return (2, "extension", condition.file.rpartition(".")[2])
+        head = condition.path[0]
+        return (0, "key", f"{condition.file}:{head}") if "*" not in head else (3, "name", condition.file)
+    if condition.kind == "format":
+        return (1, "format", condition.value or "")
+    if condition.kind == "name":
+        return (4 if condition.file in _COMMON else 0, "name", condition.file)
+    extension = condition.file.rpartition(".")[2]
+    if extension.isalnum() and not condition.literal.strip(".").replace(extension, ""):
+        return (2, "extension", extension)
+    return (1, "literal", condition.literal)
+
+
+_COMMON = frozenset(("config.json", "config.yaml", "model.pt", "model.bin", "params.json", "tokens.txt"))
 
 
 def met_all(view: View, feature: str) -> tuple[Met, ...] | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from modelscope_ext.models.backends import BUILTINS
-from modelscope_ext.models.features import Met, View, met_all
+from modelscope_ext.models.features import Index, Met, View, met_all
 from modelscope_ext.models.inference import INFER
 from modelscope_ext.models.libraries import LIBRARIES, SPELLINGS, Library
 from modelscope_ext.models.resolution import Match, Reason, Strength
@@ -60,20 +61,25 @@ def find(spelling: object) -> Library | None:
 def recognise(evidence: Evidence) -> list[Match]:
     """Return a claim for every library whose format is in the folder, in the table's order of precedence."""
     view = View(evidence)
-    return [match for row in LIBRARIES if (match := _claim_of(row, evidence, view)) is not None]
+    claims: dict[int, Match] = {}
+    for number, _, feature in _index().candidates(view):
+        if number not in claims and (met := met_all(view, feature)) is not None:
+            row = LIBRARIES[number]
+            claims[number] = claim(row, evidence, Strength.FORMAT, _reasons(row, met))
+    return list(claims.values())
 
 
 def recognise_one(name: str, evidence: Evidence) -> Match | None:
     """Return the claim of one library by its own files, or None."""
-    return _claim_of(_ROWS[name], evidence, View(evidence))
+    row, view = _ROWS[name], View(evidence)
+    found = (met_all(view, feature) for feature in row.features)
+    met = next((facts for facts in found if facts is not None), None)
+    return claim(row, evidence, Strength.FORMAT, _reasons(row, met)) if met is not None else None
 
 
-def _claim_of(row: Library, evidence: Evidence, view: View) -> Match | None:
-    for feature in row.features:
-        met = met_all(view, feature)
-        if met is not None:
-            return claim(row, evidence, Strength.FORMAT, _reasons(row, met))
-    return None
+@lru_cache(maxsize=1)
+def _index() -> Index:
+    return Index((number, feature) for number, row in enumerate(LIBRARIES) for feature in row.features)
 
 
 def claim(row: Library, evidence: Evidence, strength: Strength, because: tuple[Reason, ...]) -> Match:

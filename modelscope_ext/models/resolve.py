@@ -24,7 +24,7 @@ from modelscope_ext.models.frameworks import canonical_framework
 from modelscope_ext.models.not_a_model import refuse
 from modelscope_ext.models.recognised import claim, find, library, precedence
 from modelscope_ext.models.resolution import Finding, Match, Reason, Rejected, Resolution, Strength
-from modelscope_ext.models.task_choice import choose_tasks
+from modelscope_ext.models.task_choice import TaskChoice, choose_tasks
 from modelscope_ext.models.tasks import TASKS, canonical
 from modelscope_ext.models.ties import break_tie
 from modelscope_ext.models.weight_choice import choose_weights
@@ -34,8 +34,9 @@ from modelscope_ext.utils.text import did_you_mean, listing, printable
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
     from modelscope_ext.safety.limits import Limits
+    from modelscope_ext.utils.entry import Entry
 
-__all__ = ["Asked", "decide", "resolve"]
+__all__ = ["Asked", "cache_clear", "decide", "resolve"]
 
 _REMEMBERED: OrderedDict[Any, tuple[Any, Resolution]] = OrderedDict()
 _MOST_REMEMBERED = 256
@@ -132,6 +133,11 @@ def resolve(
     return resolution
 
 
+def cache_clear() -> None:
+    """Forget the decisions about unchanged folders; made for tests and measurements."""
+    _REMEMBERED.clear()
+
+
 def decide(evidence: Evidence, asked: Asked, *, installed: bool = True, variant: str | None = None) -> Resolution:
     """Choose one claim and fill every field from it. Pure, except for what `installed` looks up."""
     claims = [*all_claims(evidence), *_plugged_in(evidence)]
@@ -143,15 +149,7 @@ def decide(evidence: Evidence, asked: Asked, *, installed: bool = True, variant:
         match = break_tie(match, pool)
     framework, framework_reasons, remarks = _framework(evidence, match, asked)
     findings += remarks
-    entry = MODELS.select(
-        name=_fact(evidence, "native_type"), task=asked.task, backend=match.backend, framework=framework,
-        model_type=match.model_type,
-    ) if len(MODELS) else None  # fmt: skip
-    choice = choose_tasks(evidence, match, caller=asked.task, registered=tuple(entry.task or ()) if entry else ())
-    if entry is None and choice.tasks and len(MODELS):
-        entry = MODELS.select(
-            task=next(iter(choice.tasks)), backend=match.backend, framework=framework, model_type=match.model_type
-        )
+    entry, choice = _class_and_tasks(evidence, match, framework, asked)
     because = _reasons(match, framework_reasons, choice.because, entry)
     weights = choose_weights(evidence, match, framework, variant)
     needs = _requirements(evidence, match, weights.quantization)
@@ -170,6 +168,21 @@ def decide(evidence: Evidence, asked: Asked, *, installed: bool = True, variant:
         findings=(*evidence.findings, *findings, *choice.findings),
         installed=installed,
     )
+
+
+def _class_and_tasks(
+    evidence: Evidence, match: Match, framework: str | None, asked: Asked
+) -> tuple[Entry | None, TaskChoice]:
+    """Return the registered class that is to load the model, if any, and the tasks; each may decide the other."""
+    if not MODELS.entries:
+        return None, choose_tasks(evidence, match, caller=asked.task)
+    known = {"backend": match.backend, "framework": framework, "model_type": match.model_type}
+    native = _fact(evidence, "native_type")
+    entry = MODELS.select(name=native, task=asked.task, **known)
+    choice = choose_tasks(evidence, match, caller=asked.task, registered=tuple(entry.task or ()) if entry else ())
+    if choice.tasks:
+        entry = MODELS.select(name=native, task=next(iter(choice.tasks)), **known)
+    return entry, choice
 
 
 def _rank(match: Match) -> tuple[int, int]:
@@ -270,7 +283,7 @@ def _declared_framework(evidence: Evidence) -> str | None:
 
 
 def _reasons(
-    match: Match, framework: list[Reason], tasks: list[Reason], entry: Any
+    match: Match, framework: list[Reason], tasks: list[Reason], entry: Entry | None
 ) -> Mapping[str, tuple[Reason, ...]]:
     backend = list(match.because)
     if entry is not None:
