@@ -15,6 +15,7 @@ from modelscope_ext.errors import (
     BackendNotLoadable,
     MissingRequirement,
     ModelNotFound,
+    ModelScopeExtError,
     OptionError,
     RequirementConflict,
 )
@@ -62,7 +63,7 @@ def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any)
     """
     from modelscope_ext.hub.locate import open_snapshot
     from modelscope_ext.metadata.evidence import collect
-    from modelscope_ext.models.resolve import resolve
+    from modelscope_ext.models.resolve import Asked, decide
 
     request = Request.of(keywords)
     grants = request.grants
@@ -71,8 +72,9 @@ def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any)
     evidence = collect(snapshot, cfg_dict=request.get("cfg_dict"), limits=grants.limits)
     gate.check_task(request.get("task"), evidence, snapshot, grants)
     asked = {**_of_class(model_class), **request.resolve_options()}
-    resolution = resolve(snapshot, limits=grants.limits, **asked)
-    choice = _choose(resolution, evidence, model_class, asked)
+    named = Asked(asked.get("task"), asked.get("backend"), asked.get("framework"), evidence)
+    resolution = decide(evidence, named, variant=request.get("variant"))
+    choice = _choose(resolution, evidence, model_class)
     resolution = _completed(resolution, choice, request.get("task"))
     gate.gate_a(resolution, evidence, snapshot, grants, engine=choice.engine, base_model=request.get("base_model"))
     _check_loadable(resolution, choice)
@@ -144,40 +146,33 @@ def _of_class(model_class: type[Any] | None) -> dict[str, Any]:
     return {name: value for name in ("backend", "framework") if isinstance(value := getattr(said, name), str) and value}
 
 
-def _choose(
-    resolution: Resolution, evidence: Evidence, model_class: type[Any] | None, asked: Mapping[str, Any]
-) -> _Choice:
+def _choose(resolution: Resolution, evidence: Evidence, model_class: type[Any] | None) -> _Choice:
     """Choose the class: the caller's, the registered one with most conditions, the one `model.type` names, or Model."""
     engine = _engine(resolution)
     if model_class is not None:
         _check_class(model_class, resolution)
         return _Choice(model_class, engine)
-    entry = _registered(resolution, evidence, asked)
+    entry = _registered(resolution, evidence)
     return _Choice(entry.load() if entry else Model, engine, entry)
 
 
-def _registered(resolution: Resolution, evidence: Evidence, asked: Mapping[str, Any]) -> Entry | None:
+def _registered(resolution: Resolution, evidence: Evidence) -> Entry | None:
     from modelscope_ext.models.builder import MODELS
 
-    task = resolution.default_task
-    entry = MODELS.select(
-        task=task,
+    named = (fact.value for fact in evidence.declared.get("native_type", ()) if isinstance(fact.value, str))
+    return MODELS.select(
+        name=next(named, None),
+        task=resolution.default_task,
         backend=resolution.backend,
         framework=resolution.framework,
         model_type=resolution.model_type,
     )
-    if entry is not None:
-        return entry
-    for fact in evidence.declared.get("native_type", ()):
-        if isinstance(fact.value, str) and any(one.name == fact.value for one in MODELS):
-            return MODELS.entry(fact.value, **({"task": task} if task else {}))
-    return None
 
 
 def _engine(resolution: Resolution) -> Backend | None:
     from modelscope_ext.models.builder import BACKENDS
 
-    return BACKENDS.get(resolution.backend) if resolution.loadable else None
+    return BACKENDS.get(resolution.backend) if resolution.backend in BACKENDS else None
 
 
 def _check_class(model_class: type[Any], resolution: Resolution) -> None:
@@ -313,17 +308,28 @@ def _built(choice: _Choice, folder: Path, resolution: Resolution, evidence: Evid
         made = modelscope_form.build(choice.kind, folder, resolution, configuration, options)
         loaded, engine = made._loaded, None
     else:
-        loaded = choice.kind.load(folder, resolution, **_taken(choice.kind, options))
+        loaded = _load(choice, folder, resolution, options)
         made = loaded if isinstance(loaded, Model) else choice.kind()
         loaded = made._loaded if loaded is made else loaded
     made._attach(loaded, resolution, engine=engine, configuration=configuration, folder=folder)
     return made
 
 
-def _taken(kind: type[Model], options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that `kind.load` names, or all where it takes any."""
-    names, takes_any = modelscope_form.options_of(kind)
-    return options if takes_any else {k: v for k, v in options.items() if k in names}
+def _load(choice: _Choice, folder: Path, resolution: Resolution, options: dict[str, Any]) -> Any:
+    """Call the class's `load`. What a library raises over a damaged file is told with the model's name."""
+    names, takes_any = modelscope_form.options_of(choice.kind)
+    taken = options if takes_any else {k: v for k, v in options.items() if k in names}
+    if choice.own:
+        return choice.kind.load(folder, resolution, **taken)
+    try:
+        return choice.kind.load(folder, resolution, **taken)
+    except (ModelScopeExtError, MemoryError, AssertionError, NotImplementedError):
+        raise
+    except Exception as error:
+        said = printable(str(error), 400)
+        raise ModelScopeExtError(
+            f"{resolution.backend} could not load {printable(str(resolution.source))}: {type(error).__name__}: {said}"
+        ) from error
 
 
 def _configuration(evidence: Evidence, cfg_dict: Any) -> Mapping[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from modelscope_ext.utils.text import printable
 
-__all__ = ["LAWS", "SCALARS", "mismatch"]
+__all__ = ["LAWS", "SCALARS", "difference", "mismatch"]
 
 
 def mismatch(pattern: Any, value: Any, place: str = "output") -> str | None:
@@ -46,6 +46,46 @@ def _mismatch_of_dict(pattern: dict[str, Any], value: Any, place: str) -> str | 
     if missing or strange:
         return f"{place}: expected the keys {sorted(pattern)}, missing {missing}, not expected {strange}"
     return next((p for k, v in value.items() if (p := mismatch(pattern[known[k]], v, f"{place}.{k}"))), None)
+
+
+def difference(left: Any, right: Any, tolerance: float = 0.0, place: str = "output") -> str | None:
+    """Return where two outputs differ by more than `tolerance` in a number, or in anything else, or None.
+
+    Example:
+        >>> difference([{"score": 0.5}], [{"score": 0.5000001}], 1e-5) is None
+        True
+        >>> difference({"label": "a"}, {"label": "b"})
+        "output.label: 'a' and 'b'"
+    """
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        if left.keys() != right.keys():
+            return f"{place}: the keys {sorted(left)} and {sorted(right)}"
+        pairs = ((f"{place}.{key}", value, right[key]) for key, value in left.items())
+    elif isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        if len(left) != len(right):
+            return f"{place}: {len(left)} and {len(right)} items"
+        pairs = ((f"{place}[{i}]", one, other) for i, (one, other) in enumerate(zip(left, right, strict=True)))
+    else:
+        return None if _equal(left, right, tolerance) else f"{place}: {_short(left)} and {_short(right)}"
+    return next((found for at, one, other in pairs if (found := difference(one, other, tolerance, at))), None)
+
+
+def _equal(left: Any, right: Any, tolerance: float) -> bool:
+    if type(left) in (int, float) and type(right) in (int, float):
+        return bool(abs(left - right) <= tolerance * max(1.0, abs(left)))
+    if hasattr(left, "detach") or hasattr(left, "shape") or hasattr(left, "tobytes"):
+        import numpy as np
+
+        one, other = (np.asarray(v.detach().cpu() if hasattr(v, "detach") else v) for v in (left, right))
+        if one.shape != other.shape:
+            return False
+        numbers = one.dtype.kind in "fc" and other.dtype.kind in "fc"
+        return bool(np.allclose(one, other, rtol=tolerance, atol=tolerance) if numbers else np.array_equal(one, other))
+    return bool(left == right)
+
+
+def _short(value: Any) -> str:
+    return printable(repr(value), 80)
 
 
 def _name(value: Any) -> str:

@@ -38,7 +38,7 @@ _IGNORED = {
 _GRANTS = ("trust_remote_code", "code_sha256", "allow_pickle", "allow_sources", "limits", "local_files_only")
 #: A dict or object further down may not hold these: what the caller permits is said at the top of the call.
 _NESTED = frozenset(("trust_remote_code", "code_sha256", "allow_pickle", "allow_sources"))
-_RESOLVED = ("task", "backend", "framework", "cfg_dict", "variant")
+_RESOLVED = ("task", "backend", "framework")
 _LOADED = ("task", "device", "device_map", "dtype", "variant", "cfg_dict", "base_model", "allow_missing_weights")
 _DEVICE = re.compile(r"(cpu|cuda|npu|mps|xpu|mlu|hpu|meta|auto)(:\d{1,3})?")
 _DTYPES = {
