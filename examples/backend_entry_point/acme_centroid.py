@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from modelscope_ext.models.backend import Backend, Loaded
+from modelscope_ext.errors import MalformedMetadata
+from modelscope_ext.models.backend import Backend
 from modelscope_ext.models.resolution import Match, Reason, Resolution, Strength
+from modelscope_ext.safety.reading import parse_json, read_inside
 
 FILE = "centroid.json"
 
@@ -59,27 +61,30 @@ class Centroid(Backend):
     def files(self, resolution: Resolution, snapshot: Any) -> tuple[str, ...]:
         return tuple(name for name in (FILE, "configuration.json") if name in snapshot)
 
-    def load(self, folder: Path, resolution: Resolution, grants: Any, **options: Any) -> Loaded:
-        from modelscope_ext.safety.reading import parse_json, read_inside
-
+    def load(self, folder: Path, resolution: Resolution, grants: Any, **options: Any) -> Centroids:
         document = parse_json(read_inside(folder, FILE, limits=grants.limits), file=FILE, limits=grants.limits)
-        return Loaded(Centroids(document["labels"]))
+        labels = document.get("labels") if isinstance(document, dict) else None
+        if document.get("format") != "centroid-1" or not isinstance(labels, dict) or not labels:
+            raise MalformedMetadata(f"{FILE}: expected format 'centroid-1' with labels", file=FILE, field="labels")
+        return Centroids(
+            {label: {word: float(weight) for word, weight in bag.items()} for label, bag in labels.items()}
+        )
 
-    def predict(self, native: Any, task: str, inputs: Sequence[Any], **options: Any) -> list[Any]:
-        model = native.native if isinstance(native, Loaded) else native
-        scored = [model.scores(text) for text in inputs]
+    def predict(self, native: Centroids, task: str, inputs: Sequence[Any], **options: Any) -> list[Any]:
+        texts = [one if isinstance(one, str) else f"{one['text']} {one['text_pair']}" for one in inputs]
+        scored = [native.scores(text) for text in texts]
         if options.get("raw"):
             return scored
         ranked = [sorted(one.items(), key=lambda item: -item[1]) for one in scored]
         labels = [[{"label": label, "score": score} for label, score in one] for one in ranked]
         return [one[: options["top_k"]] for one in labels] if "top_k" in options else [one[0] for one in labels]
 
-    def save(self, native: Any, folder: Path) -> None:
-        model = native.native if isinstance(native, Loaded) else native
-        (folder / FILE).write_text(json.dumps({"format": "centroid-1", "labels": model.labels}))
+    def save(self, native: Centroids, folder: Path) -> None:
+        (folder / FILE).write_text(json.dumps({"format": "centroid-1", "labels": native.labels}))
 
     def code(self, resolution: Resolution) -> str:
+        path = str(Path(str(resolution.source), FILE))
         return (
-            "import json\nfrom acme_centroid import Centroids\n\n"
-            f"model = Centroids(json.load(open({str(resolution.source)!r} + '/{FILE}'))['labels'])"
+            "import json\nfrom pathlib import Path\nfrom acme_centroid import Centroids\n\n"
+            f"model = Centroids(json.loads(Path({path!r}).read_text())['labels'])"
         )

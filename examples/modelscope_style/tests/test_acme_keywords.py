@@ -28,5 +28,6 @@ def test_the_folder_is_enough(folder):
 
 def test_the_model_alone(folder):
     model = Model.from_pretrained(folder)
-    assert model.forward({"text": "great"}) == {"good": 1.0, "bad": 0.0}
+    assert model({"text": "great"}) == {"good": 1.0, "bad": 0.0}
+    assert model.keywords["bad"] == {"awful"}  # its own attributes are a call away
     assert (model.default_task, model.framework) == ("text-classification", "pytorch")
