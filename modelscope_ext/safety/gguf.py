@@ -216,7 +216,8 @@ class _Reader:
         if needed > self.limits.gguf_bytes:
             self.beyond(f"a header of more than {needed} bytes", "gguf_bytes")
         while needed > len(self.data):
-            more = self.read(len(self.data), max(_CHUNK, len(self.data), needed - len(self.data)))
+            length = max(_CHUNK, len(self.data), needed - len(self.data))
+            more = self.read(len(self.data), min(length, self.limits.gguf_bytes - len(self.data)))
             if not more:
                 self.refuse("it ends in the middle of its header")
             self.data += more

@@ -31,6 +31,37 @@ _MARK = object()
 _MOST_MEMO = 2**24
 
 
+_BY_CODE: Mapping[str, Any] = {operation.code: operation for operation in pickletools.opcodes}
+_LINES: Mapping[str, int] = {"GLOBAL": 2, "INST": 2, "STRING": 1, "PERSID": 1}  # operations followed by lines of text
+
+
+def _operations(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
+    """Yield name and argument of each operation of one pickle.
+
+    Lines of text are taken as the unpickler takes them: `pickletools.genops` would decode escapes in them, and so see
+    other names than those that would be imported.
+    """
+    while True:
+        code = stream.read(1).decode("latin-1")
+        operation: Any = _BY_CODE.get(code)
+        if operation is None:
+            raise ValueError("not an operation")
+        lines = _LINES.get(operation.name)
+        if lines is not None:
+            yield operation.name, " ".join(_line(stream) for _ in range(lines))
+        else:
+            yield operation.name, operation.arg.reader(stream) if operation.arg is not None else None
+        if code == ".":
+            return
+
+
+def _line(stream: BinaryIO) -> str:
+    line = stream.readline()
+    if not line.endswith(b"\n"):
+        raise ValueError("cut off")
+    return line[:-1].decode("utf-8")
+
+
 class Machine:
     """Follows one pickle.
 
@@ -52,10 +83,10 @@ class Machine:
             Refusal: It is more than plain tensors, or no pickle.
         """
         try:
-            for opcode, argument, _ in pickletools.genops(self.stream):
-                step = _STEPS.get(opcode.name)
+            for name, argument in _operations(self.stream):
+                step = _STEPS.get(name)
                 if step is None:
-                    self.refuse(f"it uses the pickle operation {opcode.name}, which plain tensors do not need")
+                    self.refuse(f"it uses the pickle operation {name}, which plain tensors do not need")
                 step(self, argument)
         except (ValueError, IndexError, KeyError, UnicodeDecodeError, OverflowError) as error:
             raise Refusal("MF", f"not a complete pickle ({type(error).__name__})") from error
@@ -185,7 +216,7 @@ def _pop(machine: Machine, _: Any) -> None:
         machine.pop()
 
 
-_VALUES = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
+_VALUES = ("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "BINSTRING",
            "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES",
            "SHORT_BINBYTES", "BINBYTES8")  # fmt: skip
 
@@ -239,8 +270,7 @@ def globals_of(stream: BinaryIO) -> Iterator[str]:
     memo: dict[Any, str | None] = {}
     last: str | None = None
     try:
-        for opcode, argument, _ in pickletools.genops(stream):
-            name: str = opcode.name
+        for name, argument in _operations(stream):
             text = str(argument)
             if name in ("GLOBAL", "INST"):
                 yield ".".join(text.split(" ", 1))
