@@ -16,11 +16,11 @@ from typing import Any
 
 from modelscope_ext.errors import MalformedMetadata, ModelScopeExtError, NotAModel, OptionError, TemplateRefused
 from modelscope_ext.models.backend import Loaded
-from modelscope_ext.models.backends._transformers_load import load_part
+from modelscope_ext.models.backends._transformers_parts import kind_of, load_part
 from modelscope_ext.models.backends._transformers_tasks import ROWS, Row
 from modelscope_ext.utils.text import printable
 
-__all__ = ["Session", "chunks", "kind_of", "same", "seeded", "takes", "told"]
+__all__ = ["Session", "chunks", "same", "seeded", "takes", "told"]
 
 #: What a runner returns: the library's outputs, and what brings one of them, with its input, into the schema.
 Outcome = tuple[list[Any], Callable[[Any, Any], Any]]
@@ -158,23 +158,6 @@ def _own_tokenizer(tokenizer: Any) -> Any:
     own = copy.deepcopy(tokenizer)
     own.pad_token = own.eos_token or own.bos_token or own.unk_token
     return own
-
-
-def kind_of(part: Any) -> str | None:
-    """Return the name under which transformers' pipelines take `part`, or None for something else."""
-    import transformers
-
-    for kind, base in (
-        ("tokenizer", "PreTrainedTokenizerBase"),
-        ("processor", "ProcessorMixin"),
-        ("video_processor", "BaseVideoProcessor"),
-        ("image_processor", "ImageProcessingMixin"),
-        ("feature_extractor", "FeatureExtractionMixin"),
-    ):
-        cls = getattr(transformers, base, None)
-        if cls is not None and isinstance(part, cls):
-            return kind
-    return None
 
 
 def takes(model: Any, name: str) -> bool:

@@ -163,7 +163,7 @@ def _activation(config: Any, options: Mapping[str, Any]) -> str:
             file="config.json",
             field="sentence_transformers.activation_fn",
         )
-    apply = options.get("function_to_apply") or _ACTIVATIONS.get(named, "sigmoid")
+    apply = options.get("function_to_apply") or _ACTIVATIONS.get(str(named), "sigmoid")
     if apply not in ("sigmoid", "none"):
         raise OptionError(f"function_to_apply={printable(repr(apply))}: expected 'sigmoid' or 'none'")
     return str(apply)

@@ -173,7 +173,9 @@ def enlarge(session: Session, items: Sequence[Any], options: dict[str, Any]) -> 
 def classify_video(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
     """Give a video its likeliest labels; frames are taken from its start, each `frame_sampling_rate`-th."""
     config = session.model.config
-    count = options.get("num_frames") or getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", 16)
+    count: int = options.get("num_frames") or next(
+        n for n in (*(getattr(config, name, None) for name in ("num_frames", "frames_per_clip")), 16) if n
+    )
     natives = []
     for item in items:
         pictures = frames(item, count, options.get("frame_sampling_rate") or 1)

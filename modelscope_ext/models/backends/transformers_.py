@@ -68,9 +68,10 @@ class Transformers(Backend):
             MissingRequirement, BackendNotLoadable, SafetyError: As their names say.
         """
         from modelscope_ext.models.backends._transformers_code_guard import contained
-        from modelscope_ext.models.backends._transformers_load import Folder, load_model, load_part
+        from modelscope_ext.models.backends._transformers_folder import Folder
+        from modelscope_ext.models.backends._transformers_load import load_model
+        from modelscope_ext.models.backends._transformers_parts import kind_of, load_part
         from modelscope_ext.models.backends._transformers_quiet import loading
-        from modelscope_ext.models.backends._transformers_run import kind_of
 
         task = options.get("task") or resolution.default_task
         row = _row(task) if task else None
@@ -92,8 +93,9 @@ class Transformers(Backend):
         return Loaded(model, parts, str(model.device))
 
     def _step(self, label: str, done: int, total: int) -> None:
-        if type(self).progress is not None:
-            type(self).progress(label, done, total)
+        report = type(self).progress
+        if report is not None:
+            report(label, done, total)
 
     def predict(self, native: Any, task: str, inputs: Sequence[Any], **options: Any) -> Sequence[Any]:
         """Run `task` on `inputs`, one output per input.
@@ -151,7 +153,7 @@ class Transformers(Backend):
             native: A `PreTrainedModel`.
             **parts: `tokenizer`, `processor`, `image_processor`, `feature_extractor`, or any of them as `preprocessor`.
         """
-        from modelscope_ext.models.backends._transformers_run import kind_of
+        from modelscope_ext.models.backends._transformers_parts import kind_of
 
         if not self.owns(native):
             raise OptionError(f"expected a transformers model, got {type(native).__name__}")
