@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from modelscope_ext.errors import MalformedMetadata, MissingRequirement, OptionError
+from modelscope_ext.errors import MalformedMetadata, MissingRequirement, NotAModel, OptionError
 from modelscope_ext.safety.limits import DEFAULT_LIMITS, Limits
 from modelscope_ext.safety.reading import parse_json, read_inside
 from modelscope_ext.utils.text import did_you_mean, listing, printable
@@ -133,7 +133,14 @@ class Graph:
             )
         feed = {name: arrays[name].astype(dtype, copy=False) for name, dtype in self.inputs.items()}
         names = list(self.outputs)
-        found = dict(zip(names, self.session.run(names, feed), strict=True))
+        try:
+            found = dict(zip(names, self.session.run(names, feed), strict=True))
+        except Exception as error:
+            shapes = {name: list(array.shape) for name, array in feed.items()}
+            raise OptionError(
+                f"The ONNX graph refused its inputs {shapes}: {printable(' '.join(str(error).split()), 300)}. The text "
+                "may be too long (pass max_length=), or the files beside the graph may belong to another model."
+            ) from error
         if getattr(self._seen, "runs", None) is not None:
             self._seen.runs.append(found)
         return found
@@ -191,7 +198,12 @@ class Bundle:
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
-        """The parsed `config.json`; empty where there is none."""
+        """The parsed `config.json`, for tasks that cannot do without: names of labels, the token that ends a text."""
+        if not (self.folder / "config.json").is_file():
+            raise NotAModel(
+                "The folder has no config.json, which names the model's labels and its end of text. Copy it from the "
+                "model that was exported."
+            )
         found = self.document("config.json")
         if not isinstance(found, Mapping):
             raise MalformedMetadata(
@@ -208,6 +220,11 @@ class Bundle:
     @cached_property
     def processor(self) -> _onnx_image.Processor:
         """What prepares pictures."""
+        if not (self.folder / _onnx_image.FILE).is_file():
+            raise NotAModel(
+                f"The folder has no {_onnx_image.FILE}, which says how pictures are prepared. Copy it from the model "
+                "that was exported."
+            )
         return _onnx_image.Processor.of(self._object(_onnx_image.FILE))
 
     def label(self, index: int) -> str:

@@ -6,7 +6,7 @@ process to the first answer it takes about a tenth of the time of the PyTorch li
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,6 +49,15 @@ TASKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
     "image-classification": ("_onnx_tasks:image_classification", ("top_k", "function_to_apply")),
 }
+
+#: Files that a task may read beside the graph; of folders below only their config.json (``1_Pooling``).
+DOCUMENTS = frozenset(
+    (
+        *("config.json", "generation_config.json", "preprocessor_config.json", "configuration.json", "README.md"),
+        *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "chat_template.jinja"),
+        *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
+    )
+)
 
 #: dtype spellings that ask for nothing but what the file holds.
 _OWN_DTYPE = (None, "auto")
@@ -113,14 +122,14 @@ class Onnx(Backend):
         return onnx_claim(evidence)
 
     def files(self, resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:
-        """Return the metadata, one ONNX file and the files of tensors beside it; usually not overridden."""
-        from modelscope_ext.models.plan import default_files
+        """Return the documents that a task may read, one ONNX file and the files of tensors beside it.
 
+        Usually not overridden.
+        """
         from ._onnx_files import choose, siblings
 
         graph = choose(_named(resolution, snapshot.names), resolution.weights.variant)
-        rest = set(default_files(resolution, snapshot)) - {n for n in snapshot.names if _is_weight(n)}
-        return tuple(sorted({*rest, *siblings(graph, snapshot.names)}))
+        return tuple(sorted({*_documents(snapshot.names), *siblings(graph, snapshot.names)}))
 
     def load(self, folder: Path, resolution: Resolution, grants: Grants, **options: Any) -> Loaded:
         """Open the graph; tokenizer and image settings are read when a task first needs them.
@@ -171,16 +180,14 @@ class Onnx(Backend):
         return stream(native.parts["bundle"], item, options)
 
     def save(self, native: Any, folder: Path) -> None:
-        """Copy the graph, its tensors and the metadata; a graph cannot be changed, so nothing is converted."""
+        """Copy the graph, its tensors and the documents; a graph cannot be changed, so nothing is converted."""
         import shutil
 
         bundle = native.parts["bundle"]
-        keep = {bundle.file, *bundle.external}
-        for name in _listed(bundle.folder):
-            if name in keep or not (_is_weight(name) or name.endswith(".py")):
-                target = Path(folder, name)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(bundle.folder / name, target)
+        for name in (bundle.file, *bundle.external, *_documents(_listed(bundle.folder))):
+            target = Path(folder, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(bundle.folder / name, target)
 
     def close(self, native: Any) -> None:
         """Drop the session and everything read beside it."""
@@ -226,10 +233,8 @@ def _named(resolution: Resolution, names: Sequence[str]) -> Sequence[str]:
     return chosen if chosen and set(chosen) <= set(names) else names
 
 
-def _is_weight(name: str) -> bool:
-    endings = (".onnx", ".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".gguf", ".ot")
-    lower = name.lower()
-    return lower.endswith(endings) or ".onnx_data" in lower or ".onnx.data" in lower
+def _documents(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name in DOCUMENTS or (name.endswith("/config.json") and name.count("/") == 1)]
 
 
 def _listed(folder: Path) -> list[str]:

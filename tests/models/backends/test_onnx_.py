@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from modelscope_ext.data import digits_folder, digits_samples
 from modelscope_ext.errors import (
     AmbiguousModel,
     BackendNotLoadable,
@@ -20,7 +22,83 @@ from modelscope_ext.errors import (
     UnknownTypeError,
 )
 from modelscope_ext.models.backends.onnx_ import Onnx
+from modelscope_ext.testing.conformance import BackendConformance
 from tests.models.backends.onnx_cases import CHAT, TEXTS, close, edit, load, predict, sentence
+
+
+class OnnxConformance(BackendConformance):
+    """What holds for every kind of folder."""
+
+    backend = Onnx
+
+    def make_folder(self, tmp_path):
+        from tests.tiny import onnx_
+
+        return onnx_.write(self.task, tmp_path / "model")
+
+    def near_misses(self, tmp_path):
+        from tests.tiny import onnx_
+
+        torch = onnx_.write(self.task, tmp_path / "torch")
+        (torch / "model.onnx").rename(torch / "pytorch_model.bin")
+        yield torch
+        notes = tmp_path / "notes"
+        notes.mkdir()
+        (notes / "model.onnx.md").write_text("about a model")
+        yield notes
+
+
+class TestTexts(OnnxConformance):
+    task = "text-classification"
+    inputs = TEXTS
+    call_values = {"top_k": 2, "function_to_apply": "sigmoid"}
+    load_values = {"file_name": "model.onnx", "threads": 1, "max_length": 8}
+
+
+class TestTokens(OnnxConformance):
+    task = "token-classification"
+    inputs = TEXTS
+    call_values = {"aggregation_strategy": "first", "ignore_labels": []}
+
+
+class TestMasks(OnnxConformance):
+    task = "fill-mask"
+    inputs = ("the [MASK] sat", "john [MASK] in paris")
+    call_values = {"top_k": 2, "targets": ["cat"]}
+
+
+class TestFeatures(OnnxConformance):
+    task = "feature-extraction"
+    inputs = TEXTS
+    load_values = {"max_length": 8}
+
+
+class TestRankings(OnnxConformance):
+    task = "text-ranking"
+    inputs = ({"query": "a", "documents": ["cat", "dog"]}, {"query": "john", "documents": ["paris", "in london", "a"]})
+    call_values = {"top_k": 1}
+
+
+class TestGeneration(OnnxConformance):
+    task = "text-generation"
+    inputs = ("the cat", "john lives")
+    call_values = {"max_new_tokens": 2, "return_full_text": False, "repetition_penalty": 1.2, "eos_token_id": 7}
+
+
+class TestPictures(OnnxConformance):
+    """The shipped model, as it is where nobody has its PyTorch weights."""
+
+    task = "image-classification"
+    inputs = tuple(str(p) for p in digits_samples()[:3])
+    call_values = {"top_k": 1}
+
+    def make_folder(self, tmp_path):
+        return Path(
+            shutil.copytree(digits_folder(), tmp_path / "model", ignore=shutil.ignore_patterns("*.safetensors"))
+        )
+
+    def near_misses(self, tmp_path):
+        yield Path(shutil.copytree(digits_folder(), tmp_path / "torch", ignore=shutil.ignore_patterns("onnx")))
 
 
 @pytest.fixture
@@ -296,3 +374,53 @@ def test_inputs_are_cast_to_what_the_graph_wants_and_outputs_to_float32(fixture)
     for half, whole in zip(predict(folder, "feature-extraction", TEXTS), expected, strict=True):
         assert half.dtype.name == "float32"
         assert 0 < abs(half - whole).max() < 1e-2
+
+
+INPUTS = {
+    "text-classification": (TEXTS[0], {}),
+    "token-classification": (TEXTS[1], {"aggregation_strategy": "simple", "ignore_labels": []}),
+    "fill-mask": ("the [MASK] sat", {"top_k": 2}),
+    "feature-extraction": (TEXTS[0], {}),
+    "text-ranking": ({"query": "a cat", "documents": ["the cat sat", "a fish"]}, {}),
+    "text-generation": ("the cat", {"max_new_tokens": 4}),
+}
+
+
+@pytest.mark.parametrize("task", INPUTS)
+def test_a_pipeline_runs_the_folders_own_task(fixture, task):
+    from modelscope_ext import pipeline
+
+    folder, (item, options) = fixture(task), INPUTS[task]
+    with pipeline(model=folder) as pipe:
+        assert (pipe.resolution.backend, pipe.resolution.framework, pipe.task) == ("onnxruntime", "onnx", task)
+        single, many = pipe(item, **options), pipe([item, item], **options)
+    (expected,) = predict(folder, task, [item], **options)
+    if task == "feature-extraction":
+        single, many, expected = single.tolist(), [m.tolist() for m in many], expected.tolist()
+    close(single, expected)
+    close(many, [expected, expected])
+
+
+def test_a_pipeline_streams(fixture):
+    from modelscope_ext import pipeline
+
+    with pipeline(model=fixture("text-generation")) as pipe:
+        pieces = list(pipe("the cat", stream=True, max_new_tokens=4, eos_token_id=-1))
+        whole = pipe("the cat", max_new_tokens=4, eos_token_id=-1)
+    assert len(pieces) > 1
+    assert whole == {"generated_text": "the cat" + "".join(pieces)}
+
+
+def test_a_keyword_nobody_takes_is_named(fixture):
+    from modelscope_ext import pipeline
+
+    with pytest.raises(OptionError, match="Did you mean 'threads'"):
+        pipeline(model=fixture("text-classification"), thread=1)
+
+
+def test_what_the_graph_refuses_is_our_error(fixture):
+    folder = fixture("text-classification")
+    edit(folder, "tokenizer_config.json", pad_token=None)
+    edit(folder, "config.json", pad_token_id=10_000)
+    with pytest.raises(OptionError, match="refused its inputs"):
+        predict(folder, "text-classification", TEXTS)
