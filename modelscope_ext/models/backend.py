@@ -48,6 +48,8 @@ class Backend:
         options: The keywords `load` takes beyond the common ones, each with one line of help.
         call_options: The keywords `predict` takes, by task; the key ``"*"`` holds for all tasks.
         tasks: The canonical tasks that `predict` serves.
+        runs_code: Whether the library would run Python that comes with a model (``auto_map`` and the like). False for
+            one that cannot, so that such a folder need not be refused.
     """
 
     name: ClassVar[str]
@@ -57,6 +59,7 @@ class Backend:
     options: ClassVar[Mapping[str, str]] = {}
     call_options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     tasks: ClassVar[tuple[str, ...]] = ()
+    runs_code: ClassVar[bool] = True
 
     def probe(self, evidence: Evidence) -> Match | None:
         """Say whether this backend can load what `evidence` describes. Override.

@@ -67,7 +67,7 @@ def refusals(
     base_model: Any = None,
 ) -> Iterator[SafetyError]:
     """Yield everything for which gate A would refuse a load, without raising; the first is what `gate_a` raises."""
-    runs_code = getattr(engine, "runs_code", True)
+    runs_code = engine.runs_code if engine is not None else True
     case = Case(resolution, evidence, snapshot, grants, runs_code, base_model)
     before, after = RULES
     for rule in before:
