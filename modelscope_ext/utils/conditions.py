@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from modelscope_ext.errors import OptionError, RegistryError
-from modelscope_ext.utils.entry import CONDITIONS, Condition, declared, default_group, path_of, shown
+from modelscope_ext.utils.entry import CONDITIONS, Condition, Entry, declared, default_group, module_of, path_of, shown
+from modelscope_ext.utils.plugins import current_origin
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
 __all__ = ["Conditions"]
@@ -82,3 +84,39 @@ class Conditions:
                 )
             whole[condition] = given or said
         return whole
+
+    def entry(
+        self,
+        target: Any,
+        name: str | None,
+        conditions: Mapping[str, tuple[str, ...]],
+        *,
+        force: bool = False,
+        grouped: bool = False,
+    ) -> Entry:
+        """Return the entry of `target` under `name`, with the conditions that are given or that the class declares."""
+        check: Callable[[Any], object] | None = None
+        if isinstance(target, str):
+            module, _, attribute = target.partition(":")
+            if not module or not attribute:
+                raise OptionError(f"{self._registry}: a class given as text is written 'pkg.mod:Class', not {target!r}")
+            whole = {**dict.fromkeys(CONDITIONS, ()), **conditions}
+            check = partial(self.complete, conditions=conditions)
+        else:
+            whole = self.complete(target, conditions)
+        name = name or (attribute if isinstance(target, str) else getattr(target, "__name__", None))
+        if not name:
+            raise OptionError(f"{self._registry}: {printable(target)} has no __name__; pass module_name=")
+        asked = {condition for condition, values in whole.items() if values}
+        return Entry(
+            name=name,
+            target=target,
+            task=whole["task"],
+            backend=whole["backend"],
+            framework=whole["framework"],
+            model_type=whole["model_type"],
+            origin=current_origin() or f"module {module_of(target)}",
+            by_name=not asked or (grouped and asked == {"task"}),
+            forced=force,
+            check=check,
+        )

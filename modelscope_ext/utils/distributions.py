@@ -95,9 +95,13 @@ def distributions() -> Mapping[str, Distribution]:
 
 def entry_points(prefix: str = "modelscope_ext.") -> tuple[EntryPoint, ...]:
     """Return the entry points of installed packages whose group starts with `prefix`, in a fixed order."""
+    global _points
+    table = distributions()
+    if _points is not None and _points[0] is table and _points[1] == prefix:
+        return _points[2]
     marker = f"[{prefix}".encode()
     found: list[EntryPoint] = []
-    for distribution in distributions().values():
+    for distribution in table.values():
         text = _read(distribution, "entry_points.txt")
         if marker in text:
             package = f"{distribution.name} {distribution.version}"
@@ -106,7 +110,9 @@ def entry_points(prefix: str = "modelscope_ext.") -> tuple[EntryPoint, ...]:
                 for group, name, value in _lines(text.decode("utf-8", "replace"))
                 if group.startswith(prefix)
             ]
-    return tuple(sorted(found, key=lambda point: (point.group, point.name, point.package)))
+    points = tuple(sorted(found, key=lambda point: (point.group, point.name, point.package)))
+    _points = (table, prefix, points)
+    return points
 
 
 def requires(distribution: Distribution) -> tuple[str, ...]:
@@ -118,6 +124,10 @@ def requires(distribution: Distribution) -> tuple[str, ...]:
 
 #: The folders of `sys.path` with their times of change, and what was found in them.
 _state: tuple[tuple[tuple[str, int], ...], Mapping[str, Distribution]] | None = None
+
+
+#: The last answer of `entry_points`, with what it was read from.
+_points: tuple[Mapping[str, Distribution], str, tuple[EntryPoint, ...]] | None = None
 
 
 def _stamps() -> Iterator[tuple[str, int]]:

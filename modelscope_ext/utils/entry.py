@@ -34,6 +34,7 @@ __all__ = [
     "settle",
     "ships_with_us",
     "shown",
+    "written",
 ]
 
 #: The group of an entry that names no task (ModelScope's name for it).
@@ -193,6 +194,11 @@ def path_of(target: Any) -> str:
 def shown(values: tuple[str, ...]) -> str:
     """Return the values of a condition as they are written in code."""
     return repr(values[0]) if len(values) == 1 else repr(values)
+
+
+def written(query: Mapping[str, str]) -> str:
+    """Return what is asked for as it is written in a call, safe to show."""
+    return ", ".join(f"{condition}={printable(value)!r}" for condition, value in query.items())
 
 
 def brief(error: BaseException) -> str:

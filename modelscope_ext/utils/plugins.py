@@ -51,7 +51,7 @@ class PlugIns:
     """The entry points of one group.
 
     Args:
-        group: The entry-point group; empty for none.
+        group: The entry-point group, one of ``modelscope_ext.*``; empty for none.
         load: Called once for each entry point, in a fixed order; what it raises is kept, and the next one is loaded.
     """
 
@@ -68,7 +68,7 @@ class PlugIns:
             return
         self._busy.now = True
         try:
-            for point in entry_points(self.group):
+            for point in entry_points():
                 if point.group == self.group and point not in self._results:
                     self._results.setdefault(point, self._try(point))
             self._complete = True

@@ -19,7 +19,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -34,12 +33,12 @@ from modelscope_ext.utils.entry import (
     default_group,
     held,
     met_all,
-    module_of,
     path_of,
     rank,
     same,
     settle,
     ships_with_us,
+    written,
 )
 from modelscope_ext.utils.plugins import PlugIns, current_origin, import_string
 from modelscope_ext.utils.text import did_you_mean, listing, printable
@@ -126,45 +125,10 @@ class Registry:
         conditions = {name: self._conditions.values(name, value) for name, value in given.items()}
 
         def register(target: Any) -> Any:
-            self._add(self._entry(target, module_name, conditions, force=force, grouped=grouped))
+            self._add(self._conditions.entry(target, module_name, conditions, force=force, grouped=grouped))
             return target
 
         return register if module_cls is None else register(module_cls)
-
-    def _entry(
-        self,
-        target: Any,
-        name: str | None,
-        conditions: Mapping[str, tuple[str, ...]],
-        *,
-        force: bool = False,
-        grouped: bool = False,
-    ) -> Entry:
-        check: Callable[[Any], object] | None = None
-        if isinstance(target, str):
-            module, _, attribute = target.partition(":")
-            if not module or not attribute:
-                raise OptionError(f"{self._name}: a class given as text is written 'pkg.mod:Class', not {target!r}")
-            whole = {**dict.fromkeys(CONDITIONS, ()), **conditions}
-            check = partial(self._conditions.complete, conditions=conditions)
-        else:
-            whole = self._conditions.complete(target, conditions)
-        name = name or (attribute if isinstance(target, str) else getattr(target, "__name__", None))
-        if not name:
-            raise OptionError(f"{self._name}: {printable(target)} has no __name__; pass module_name=")
-        asked = {condition for condition, values in whole.items() if values}
-        return Entry(
-            name=name,
-            target=target,
-            task=whole["task"],
-            backend=whole["backend"],
-            framework=whole["framework"],
-            model_type=whole["model_type"],
-            origin=current_origin() or f"module {module_of(target)}",
-            by_name=not asked or (grouped and asked == {"task"}),
-            forced=force,
-            check=check,
-        )
 
     def _add(self, entry: Entry) -> None:
         with self._lock:
@@ -187,11 +151,11 @@ class Registry:
 
     def _load_plugin(self, point: EntryPoint) -> None:
         if self._lazy:
-            self._add(self._entry(point.value, point.name, {}))
+            self._add(self._conditions.entry(point.value, point.name, {}))
             return
         loaded = import_string(point.value)
         if ":" in point.value:
-            self._add(self._entry(loaded, point.name, {}))
+            self._add(self._conditions.entry(loaded, point.name, {}))
 
     def get(
         self,
@@ -203,7 +167,7 @@ class Registry:
         framework: str | None = None,
         model_type: str | None = None,
     ) -> Any:
-        """Return the class or function of that name, imported if need be.
+        """Return the class or function of that name, imported if need be. (ModelScope's returns None for no such name.)
 
         What is not asked for may be anything. Of several entries the one that meets most of what is asked wins, then
         the one that ships with this package, then the one with fewest conditions that were not asked for.
@@ -263,14 +227,14 @@ class Registry:
     def _one(self, entries: list[Entry], query: Mapping[str, str]) -> Entry:
         if all(same(one, entries[0]) for one in entries):
             return entries[0]
-        asked = ", ".join(f"{name}={value!r}" for name, value in query.items()) or f"the name {entries[0].name!r}"
+        asked = written(query) or f"the name {entries[0].name!r}"
         both = "\n".join(f"  {one}" for one in entries)
         raise RegistryError(
             f"{self._name}: {len(entries)} entries are equally good for {asked}:\n{both}\n{settle(entries, query)}"
         )
 
     def _not_found(self, name: str, named: list[Entry], query: Mapping[str, str]) -> None:
-        asked = ", ".join(f"{condition}={value!r}" for condition, value in query.items())
+        asked = written(query)
         text = f"{self._name}: no {printable(name)!r}" + (f" for {asked}." if asked else ".")
         if named:
             text += "\n" + "\n".join(f"  There is {one}" for one in named)

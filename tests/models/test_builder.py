@@ -125,7 +125,7 @@ def test_looking_at_the_backends_imports_none() -> None:
 def test_a_builtin_name_never_looks_for_plugins(backends: Backends, monkeypatch: pytest.MonkeyPatch) -> None:
     from modelscope_ext.utils import plugins
 
-    monkeypatch.setattr(plugins, "entry_points", lambda prefix: pytest.fail("looked for plug-ins"))
+    monkeypatch.setattr(plugins, "entry_points", lambda: pytest.fail("looked for plug-ins"))
     for name in (*BUILTINS, "Sentence_Transformers", "ort"):
         entry = backends._entry(name)
         assert entry.path.startswith("modelscope_ext.models.backends.")
