@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.models import tables
-from modelscope_ext.models.heads import Head, infer_head, label_count
+from modelscope_ext.models.heads import infer_head, one_label
 from modelscope_ext.models.resolution import Match, Reason, Strength
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def infer_tasks(evidence: Evidence) -> tuple[tuple[str, ...], tuple[Reason, ...]
         >>> infer_tasks(collect(Snapshot.from_mapping({"config.json": config})))[0]
         ('fill-mask',)
     """
-    head = _head(evidence)
+    head = infer_head(evidence)
     return (head.tasks, (head.because,)) if head else ((), ())
 
 
@@ -90,7 +90,7 @@ def cross_encoder_claim(evidence: Evidence) -> Match | None:
     reason = None
     if isinstance(own, Mapping):
         reason = Reason(_CONFIG, "sentence_transformers", "(present)", "saved as a cross-encoder")
-    elif _one_label(config):
+    elif one_label(config):
         reason = Reason(_CONFIG, "id2label", 1, "a text encoder with a single label scores pairs: a cross-encoder")
     if reason is None or not _architecture(config).endswith("ForSequenceClassification"):
         return None
@@ -132,26 +132,6 @@ def weight_formats(evidence: Evidence) -> set[str]:
     return formats or {w.format for w in evidence.weights if w.folder.count("/") == 0 and w.format == "onnx"}
 
 
-def _head(evidence: Evidence) -> Head | None:
-    head = infer_head(evidence)
-    config = evidence.documents.get(_CONFIG)
-    if head and head.tasks[:1] == ("text-classification",) and isinstance(config, Mapping) and _one_label(config):
-        reason = Reason(_CONFIG, "id2label", 1, "a text encoder with a single label scores pairs of texts")
-        return Head(("text-ranking", "text-classification"), reason)
-    return head
-
-
-def _one_label(config: Mapping[str, Any]) -> bool:
-    """Whether it is an encoder with one label that is not declared a regression."""
-    if label_count(config) != 1 or config.get("problem_type") in ("regression", "multi_label_classification"):
-        return False
-    if not _architecture(config).endswith("ForSequenceClassification"):
-        return False
-    table = tables.transformers()
-    model_type = config.get("model_type")
-    return table.has_head(model_type, "AutoModelForMaskedLM") or not table.knows_type(model_type)
-
-
 def _speaks(config: Mapping[str, Any]) -> Reason | None:
     """Return the key by which this config.json is one of transformers."""
     model_type, auto_map = config.get("model_type"), config.get("auto_map")
@@ -166,7 +146,7 @@ def _speaks(config: Mapping[str, Any]) -> Reason | None:
         return Reason(_CONFIG, "model_type", model_type, "a model type beside keys of transformers")
     if "transformers_version" in config:
         return Reason(_CONFIG, "transformers_version", config["transformers_version"], "transformers wrote it")
-    if len(config.keys() & _OWN_KEYS) >= 3:
+    if len(config.keys() & _OWN_KEYS) >= 5:
         keys = sorted(config.keys() & _OWN_KEYS)
         return Reason(_CONFIG, "(keys)", keys, "keys of a transformers config")
     return None

@@ -6,18 +6,21 @@ what can merely be read. None of them looks at what is installed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modelscope_ext.models import tables
 from modelscope_ext.models.architectures import (
-    onnx_claim,
     cross_encoder_claim,
+    onnx_claim,
     transformers_claim,
     weight_formats,
 )
 from modelscope_ext.models.backends import BUILTINS, canonical_backend
 from modelscope_ext.models.frameworks import canonical_framework
+from modelscope_ext.models.heads import hinted
 from modelscope_ext.models.recognised import claim, find, is_bare_card, recognise, tagged_library
 from modelscope_ext.models.resolution import Match, Reason, Strength
 from modelscope_ext.models.tasks import canonical
@@ -36,6 +39,11 @@ _TENSORS = (
     (("lora_unet_", "lora_te_", "lora_transformer_", "unet.", "transformer.transformer_blocks", "model.diffusion_model.",
       "diffusion_model.", "first_stage_model.", "double_blocks."), "diffusers"),
 )  # fmt: skip
+_LIBRARY_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,39}")
+#: What stands in `library_name` without naming a library.
+_NO_LIBRARY = frozenset(
+    ("pytorch", "torch", "custom", "generic", "other", "others", "none", "unknown", "python", "null")
+)
 _MODELSCOPE_CARD = frozenset(("tasks", "frameworks", "domain", "model-type", "widgets", "backbone"))
 
 
@@ -130,12 +138,22 @@ def _tagged(evidence: Evidence, formats: list[Match]) -> Iterator[Match]:
     """The card's library, unless the files show that it cannot be."""
     tag = tagged_library(evidence)
     if tag is None:
+        yield from _stranger(evidence)
         return
     row, reason = tag
     graphs_only = row.name == "transformers" and weight_formats(evidence) == {"onnx"}  # it can't load those
     shown = not row.needs_files or is_bare_card(evidence) or any(f.backend == row.name for f in formats)
     strength = Strength.TAGGED if shown and not graphs_only else Strength.POSSIBLE
     yield claim(row, evidence, strength, (reason,))
+
+
+def _stranger(evidence: Evidence) -> Iterator[Match]:
+    """The card names a library that the table does not have; better than nothing, weaker than what can be read."""
+    for fact in evidence.tagged.get("library", ())[:1]:
+        name = fact.value.strip().lower().replace("_", "-") if isinstance(fact.value, str) else ""
+        if _LIBRARY_NAME.fullmatch(name) and name not in _NO_LIBRARY:
+            text = f"the card names {name}, a library that is not in the table"
+            yield Match(name, Strength.POSSIBLE, (Reason(fact.file, fact.key, fact.value, text),), loadable=False)
 
 
 def _readable(evidence: Evidence, formats: list[Match]) -> Iterator[Match]:
@@ -147,6 +165,7 @@ def _readable(evidence: Evidence, formats: list[Match]) -> Iterator[Match]:
         reason = Reason("ms_wrapper.py", "(name)", "ms_wrapper.py", "code that registers a model with ModelScope")
         yield Match("modelscope", Strength.POSSIBLE, (reason,), framework="pytorch", loadable="modelscope" in BUILTINS)
     yield from _by_tensors(evidence)
+    yield from _by_weight_name(evidence)
     if is_bare_card(evidence):
         yield from _bare_card(evidence)
 
@@ -160,6 +179,19 @@ def _by_tensors(evidence: Evidence) -> Iterator[Match]:
             if row is not None and first.startswith(beginnings):
                 reason = Reason(file, "(tensors)", first, f"tensors are named as {name} does")
                 yield claim(row, evidence, Strength.READABLE, (reason,))
+
+
+def _by_weight_name(evidence: Evidence) -> Iterator[Match]:
+    """Lone weights that are named after a family of image or video generators: a checkpoint in one file."""
+    if evidence.documents.keys() & {"config.json", "configuration.json", "adapter_config.json"}:
+        return
+    for weight in evidence.weights:
+        hint = hinted(weight.name) if not weight.folder and weight.format in ("safetensors", "pickle") else None
+        row = find("diffusers")
+        if hint and row is not None and hint[0] in ("text-to-image", "text-to-video", "image-to-video"):
+            reason = Reason(weight.name, "(name)", weight.name, f"a checkpoint in one file, named after {hint[1]!r}")
+            yield replace(claim(row, evidence, Strength.POSSIBLE, (reason,)), tasks=(hint[0],))
+            return
 
 
 def _bare_card(evidence: Evidence) -> Iterator[Match]:

@@ -16,8 +16,10 @@ __all__ = [
     "FAMILIES",
     "HEADLESS",
     "NARROWER",
+    "PARTS",
     "PLAIN_TEXT",
     "SEQ2SEQ",
+    "SHAPES",
     "USUAL",
     "VISION_KEYS",
 ]
@@ -53,6 +55,12 @@ NARROWER: Mapping[str, tuple[str, ...]] = {
     ),
     **_each("ClapModel", "feature-extraction zero-shot-audio-classification"),
     **_each("ViltForQuestionAnswering", "visual-question-answering"),
+    **_each("EsmForProteinFolding", "protein-structure"),
+    **_each("DecisionTransformerModel TrajectoryTransformerModel", "reinforcement-learning"),
+    **_each(
+        "SeamlessM4TModel SeamlessM4Tv2Model SeamlessM4TForSpeechToText SeamlessM4Tv2ForSpeechToText",
+        "automatic-speech-recognition translation text-to-speech",
+    ),
 }
 
 #: Encoder-decoder families that are trained for one text-to-text task.
@@ -63,6 +71,23 @@ SEQ2SEQ: Mapping[str, str] = {
 
 #: Text models whose vocabulary size is known by family.
 PLAIN_TEXT = frozenset(("LlamaForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM"))
+
+#: Parts of class names -> task, looked for before the endings.
+PARTS: tuple[tuple[str, str], ...] = (
+    ("TTS", "text-to-speech"),
+    ("TextToSpeech", "text-to-speech"),
+    ("Rerank", "text-ranking"),
+    ("MusicGen", "text-to-audio"),
+    ("ForGraph", "graph-ml"),
+)
+
+#: Sizes in a config that names neither class nor type -> task.
+SHAPES: tuple[tuple[frozenset[str], str], ...] = (
+    (frozenset(("type_vocab_size", "hidden_size", "num_hidden_layers")), "fill-mask"),
+    (frozenset(("d_kv", "d_ff", "relative_attention_num_buckets")), "text2text-generation"),
+    (frozenset(("n_embd", "n_head", "n_layer", "n_positions")), "text-generation"),
+    (frozenset(("num_key_value_heads", "hidden_size", "rms_norm_eps")), "text-generation"),
+)
 
 #: Ends of class names -> task, for classes that transformers does not have, in this order. ``{chat}`` is a language
 #: model that may also see or hear, ``{encoder}`` a model without a head: both depend on the other keys of the config.
@@ -216,7 +241,7 @@ VISION_KEYS = _words(
 )
 AUDIO_KEYS = _words(
     "audio_config audio_encoder_config audio_tower audio_model_id audio_token_index audio_token_id speech_config",
-    "speech_encoder_config audio_encoder whisper_config mm_audio_tower",
+    "speech_encoder_config audio_encoder whisper_config mm_audio_tower audio_processor audio",
 )
 
 CLASSIFIERS = frozenset(

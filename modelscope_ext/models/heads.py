@@ -19,7 +19,7 @@ from modelscope_ext.models.resolution import Reason
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
 
-__all__ = ["Head", "compatible", "hinted", "infer_head", "label_count", "modalities", "tasks_of_class"]
+__all__ = ["Head", "compatible", "hinted", "infer_head", "label_count", "modalities", "one_label", "tasks_of_class"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,9 @@ def tasks_of_class(
     autos = tables.transformers().of_class(name)
     if autos:
         return autos[0].tasks[:1] if autos[0].name == "AutoModelForSeq2SeqLM" else autos[0].tasks
+    for part, task in conventions.PARTS:
+        if part in name:
+            return (task,)
     for endings, task in conventions.ENDINGS:
         if name.endswith(endings):
             return _open_task(task, config or {}, seen, name)
@@ -91,6 +94,8 @@ def modalities(evidence: Evidence, config: Mapping[str, Any]) -> frozenset[str]:
         found.add("audio")
     for file in ("preprocessor_config.json", "processor_config.json"):
         found |= _preprocessed(evidence.documents.get(file))
+    if any(name.startswith(("image_processing", "vision")) and name.endswith(".py") for name in evidence.basenames):
+        found.add("image")
     return frozenset(found)
 
 
@@ -166,6 +171,16 @@ def _open_task(task: str, config: Mapping[str, Any], seen: frozenset[str], name:
     return (task,)
 
 
+def one_label(config: Mapping[str, Any]) -> bool:
+    """Whether this is a text encoder with a single label and no regression: it scores pairs, a cross-encoder."""
+    if label_count(config) != 1 or config.get("problem_type") in ("regression", "multi_label_classification"):
+        return False
+    if not (_architecture(config) or "").endswith("ForSequenceClassification"):
+        return False
+    table, model_type = tables.transformers(), config.get("model_type")
+    return table.has_head(model_type, "AutoModelForMaskedLM") or not table.knows_type(model_type)
+
+
 def _architecture(config: Mapping[str, Any]) -> str | None:
     names = config.get("architectures")
     if isinstance(names, str):
@@ -221,6 +236,14 @@ def _by_own_name(evidence: Evidence, config: Mapping[str, Any], file: str) -> He
     return None
 
 
+def _by_one_label(evidence: Evidence, config: Mapping[str, Any], file: str) -> Head | None:
+    """A text encoder with one label."""
+    if not one_label(config):
+        return None
+    text = "a text encoder with a single label scores pairs of texts"
+    return Head(("text-ranking", "text-classification"), Reason(file, "id2label", 1, text))
+
+
 def _by_class(evidence: Evidence, config: Mapping[str, Any], file: str) -> Head | None:
     """The class in `architectures`: exact, by `model_type` where the class is new, or by its ending."""
     architecture = _architecture(config)
@@ -231,6 +254,8 @@ def _by_class(evidence: Evidence, config: Mapping[str, Any], file: str) -> Head 
     if autos or architecture in conventions.NARROWER:
         tasks = _pretrained(architecture, model_type) or tasks_of_class(architecture)
         loader = f" and is loaded by {autos[0].name}" if autos else ""
+        if tasks[:1] == ("text-classification",) and _entails(config):
+            tasks = (*tasks, "zero-shot-classification")
         text = f"architecture {architecture} is for {tasks[0]}{loader}"
         return Head(tasks, Reason(file, "architectures", architecture, text))
     if architecture == "Model":  # a private class: the labels and the type say more
@@ -249,6 +274,13 @@ def _by_class(evidence: Evidence, config: Mapping[str, Any], file: str) -> Head 
     also = f", which also takes {' and '.join(sorted(seen))}" if seen and tasks[0].endswith("to-text") else ""
     text = f"the name {architecture} follows the convention for {tasks[0]}{also}"
     return Head(tasks, Reason(file, "architectures", architecture, text))
+
+
+def _entails(config: Mapping[str, Any]) -> bool:
+    """Whether one of the labels is an entailment, as zero-shot classification needs it."""
+    labels = config.get("id2label")
+    few = isinstance(labels, Mapping) and len(labels) <= 3
+    return few and any(str(label).lower().startswith("entail") for label in labels.values())  # type: ignore[union-attr]
 
 
 def _by_auto_map(evidence: Evidence, config: Mapping[str, Any], file: str) -> Head | None:
@@ -291,8 +323,11 @@ def _by_type(evidence: Evidence, config: Mapping[str, Any], file: str) -> Head |
     return Head(tasks, Reason(file, "model_type", model_type, f"named like a class for {tasks[0]}")) if tasks else None
 
 
-def _by_modality(evidence: Evidence, config: Mapping[str, Any], file: str) -> Head | None:
+def _by_keys(evidence: Evidence, config: Mapping[str, Any], file: str) -> Head | None:
     """Keys of a language model or of a tower that sees or hears, and nothing that names a class."""
+    for keys, task in conventions.SHAPES:
+        if keys <= config.keys():
+            return Head((task,), Reason(file, "(keys)", sorted(keys), "sizes that only one kind of model has"))
     seen = modalities(evidence, config)
     if seen and config.keys() & {"text_config", "llm_config", "vocab_size"}:
         tasks = _open_task("{chat}", config, seen, "")
@@ -315,5 +350,5 @@ def _pretrained(architecture: str, model_type: object) -> tuple[str, ...]:
 
 _Rule = Callable[["Evidence", Mapping[str, Any], str], "Head | None"]
 _RULES: tuple[_Rule, ...] = (
-    _by_special_params, _by_codec_tokens, _by_own_name, _by_class, _by_auto_map, _by_labels, _by_type, _by_modality,
+    _by_special_params, _by_codec_tokens, _by_own_name, _by_one_label, _by_class, _by_auto_map, _by_labels, _by_type, _by_keys,
 )  # fmt: skip

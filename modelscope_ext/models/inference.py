@@ -309,9 +309,9 @@ def _pyannote(evidence: Evidence) -> Head | None:
     )
     table = (
         (("diarization",), "speaker-diarization"), (("embedding",), "speaker-verification"),
-        (("Segmentation", "voice_activity", "VAD"), "voice-activity-detection"),
+        (("segmentation", "voice_activity", "vad"), "voice-activity-detection"),
     )  # fmt: skip
-    return _first(table, name, Reason("config.yaml", "pipeline.name", name, ""))
+    return _first(table, name.lower(), Reason("config.yaml", "pipeline.name", name, ""))
 
 
 def _timm(evidence: Evidence) -> Head | None:

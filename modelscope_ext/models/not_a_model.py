@@ -79,9 +79,8 @@ def _below(evidence: Evidence) -> list[str]:
         folder, _, base = name.partition("/")
         if "/" in base or not base or not isinstance(document, Mapping | list):
             continue
-        if base in ("model_index.json", "adapter_config.json", "modules.json", "genai_config.json"):
-            found.add(folder)
-        elif base == "config.json" and isinstance(document, Mapping) and document.keys() & _KEYS:
+        own = base == "config.json" and isinstance(document, Mapping) and document.keys() & _KEYS
+        if own or base in ("model_index.json", "adapter_config.json", "modules.json", "genai_config.json"):
             found.add(folder)
     found |= {w.folder for w in evidence.weights if w.folder and "/" not in w.folder and w.format == "gguf"}
     return sorted(found)
