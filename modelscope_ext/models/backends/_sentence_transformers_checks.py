@@ -13,6 +13,7 @@ from modelscope_ext.errors import (
     AmbiguousModel,
     BackendNotLoadable,
     MalformedMetadata,
+    NotAModel,
     OptionError,
     RedirectRefused,
     UnknownTypeError,
@@ -21,7 +22,17 @@ from modelscope_ext.errors import (
 from modelscope_ext.models.gate_tables import ACTIVATIONS, SENTENCE_MODULES
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
-__all__ = ["KINDS", "check_activation", "check_report", "kind_of", "modules_of", "pooling_of", "reported"]
+__all__ = [
+    "KINDS",
+    "check_activation",
+    "check_report",
+    "check_vocabulary",
+    "is_known",
+    "kind_of",
+    "modules_of",
+    "pooling_of",
+    "reported",
+]
 
 #: Ways to make one vector of the vectors of tokens.
 POOLINGS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
@@ -72,9 +83,19 @@ def modules_of(place: Any) -> list[Mapping[str, Any]]:
     return modules
 
 
-def _check_type(place: Any, kind: str, row: int) -> None:
+def is_known(kind: str) -> bool:
+    """Whether a module's type is in the closed table of the library.
+
+    Example:
+        >>> is_known("sentence_transformers.models.Pooling"), is_known("sentence_transformers.util.http_get")
+        (True, False)
+    """
     head, _, name = kind.rpartition(".")
-    if head.partition(".")[0] == "sentence_transformers" and name in SENTENCE_MODULES:
+    return head.partition(".")[0] == "sentence_transformers" and name in SENTENCE_MODULES
+
+
+def _check_type(place: Any, kind: str, row: int) -> None:
+    if is_known(kind):
         return
     own = (place.path / f"{kind.partition('.')[0]}.py").is_file()
     if own and place.grants.may_run_code:
@@ -98,6 +119,12 @@ def kind_of(place: Any, modules: Sequence[Any], task: str | None) -> str:
             raise BackendNotLoadable(
                 f"{place.name}: {_SETTINGS}: model_type is {printable(said)!r}, for which no task exists here yet. "
                 f"Load it with sentence-transformers itself. Known: {listing(KINDS)}."
+            )
+        if said == "CrossEncoder" and not (place.path / _TRANSFORMER).is_file():
+            raise MalformedMetadata(
+                f"{place.name}: {_TRANSFORMER} is missing, which says that this is a classifier. Download it too.",
+                source=place.name,
+                file=_TRANSFORMER,
             )
         return KINDS[said]
     classes = place.document("config.json").get("architectures") or ()
@@ -128,6 +155,18 @@ def check_activation(place: Any) -> None:
                 file=file,
                 field=field,
             )
+
+
+def check_vocabulary(native: Any, place: Any) -> None:
+    """Raise where transformers made an empty tokenizer because no file of a vocabulary is there."""
+    tokenizer = getattr(native, "tokenizer", None)
+    if not hasattr(tokenizer, "get_vocab") or not hasattr(tokenizer, "all_special_tokens"):
+        return
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise NotAModel(
+            f"{place.name}: the tokenizer has no words: neither tokenizer.json nor another file of its vocabulary is "
+            "in the folder. Copy it from the model it was trained from."
+        )
 
 
 def _dense(place: Any) -> Iterator[tuple[str, str, Any]]:

@@ -104,6 +104,7 @@ class Onnx(Backend):
     requires = ("onnxruntime>=1.17", "tokenizers>=0.15", "pillow", "numpy")
     install = 'pip install "modelscope-ext[onnx]"'
     tasks = tuple(TASKS)
+    runs_code = False
     options: ClassVar[Mapping[str, str]] = {
         "file_name": "the ONNX file to load, by its name in the model, e.g. onnx/model_O3.onnx",
         "threads": "threads inside one operator (onnxruntime decides)",

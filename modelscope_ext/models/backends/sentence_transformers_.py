@@ -6,7 +6,8 @@ is not said is not guessed: the library itself would put mean pooling on any bar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +17,8 @@ from modelscope_ext.models.backends._sentence_transformers_checks import (
     KINDS,
     check_activation,
     check_report,
+    check_vocabulary,
+    is_known,
     kind_of,
     modules_of,
     pooling_of,
@@ -67,10 +70,11 @@ class SentenceTransformers(Backend):
         """Return the metadata, the weights, and the weights of the modules in folders of their own (``2_Dense``)."""
         from modelscope_ext.models.plan import default_files
 
-        found = set(default_files(resolution, snapshot))
         modules = snapshot.document("modules.json") if "modules.json" in snapshot else []
-        for module in modules if isinstance(modules, list) else []:
-            path = module.get("path") if isinstance(module, Mapping) else None
+        modules = [m for m in modules if isinstance(m, Mapping)] if isinstance(modules, list) else []
+        own = any(not is_known(str(module.get("type"))) for module in modules) or _maps_code(snapshot)
+        found = {name for name in default_files(resolution, snapshot) if own or not name.endswith(".py")}
+        for path in (module.get("path") for module in modules):
             if isinstance(path, str) and path:
                 inside = [f"{path}/{name}" for name in _WEIGHTS if f"{path}/{name}" in snapshot]
                 found.update(inside[:1])
@@ -85,7 +89,9 @@ class SentenceTransformers(Backend):
             UnknownTypeError: A module or activation outside the closed table.
             WeightsMismatch: Weights are missing and would be random.
         """
-        from modelscope_ext.models.backends._transformers_load import Folder, pick_device
+        from modelscope_ext.models.backends._transformers_code_guard import contained
+        from modelscope_ext.models.backends._transformers_folder import Folder
+        from modelscope_ext.models.backends._transformers_load import pick_device
         from modelscope_ext.models.backends._transformers_quiet import loading
 
         most = options.get("max_length")
@@ -96,7 +102,7 @@ class SentenceTransformers(Backend):
         kind = kind_of(place, modules, options.get("task") or resolution.default_task)
         check_activation(place)
         pooling = pooling_of(options.get("pooling"), kind, modules, place)
-        with loading(), reported() as reports:
+        with loading(), contained(), _same_randomness(), reported() as reports:
             device = None if options.get("device_map") is not None else str(pick_device(options.get("device")))
             keywords = _keywords(place, resolution, options, device)
             try:
@@ -107,6 +113,7 @@ class SentenceTransformers(Backend):
                 raise
             except Exception as error:
                 raise _translated(place, error) from error
+        check_vocabulary(native, place)
         check_report(reports, place, kind, allowed=bool(options.get("allow_missing_weights")))
         if most is not None:
             native.max_seq_length = most
@@ -166,6 +173,21 @@ class SentenceTransformers(Backend):
             "from sentence_transformers import SentenceTransformer\n\n"
             f"model = SentenceTransformer({folder!r}, local_files_only=True)\n{call}"
         )
+
+
+def _maps_code(snapshot: Snapshot) -> bool:
+    """Whether config.json names classes that come with the model."""
+    config = snapshot.document("config.json") if "config.json" in snapshot else {}
+    return isinstance(config, Mapping) and "auto_map" in config
+
+
+@contextmanager
+def _same_randomness() -> Iterator[None]:
+    """Leave torch's random numbers as they were: modules are filled with them before their weights are read."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        yield
 
 
 def _keywords(place: Any, resolution: Resolution, options: Mapping[str, Any], device: str | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from modelscope_ext.errors import (
 from modelscope_ext.models.backends.sentence_transformers_ import SentenceTransformers
 from modelscope_ext.models.resolution import Resolution, Source, Weights
 from modelscope_ext.safety.grants import Grants
+from modelscope_ext.testing.conformance import BackendConformance
 
 pytestmark = pytest.mark.pt
 
@@ -103,6 +104,50 @@ from sentence_transformers import CrossEncoder
 model = CrossEncoder(arg["folder"], local_files_only=True, device="cpu")
 result = [[(r["corpus_id"], float(r["score"])) for r in model.rank(i["query"], i["documents"])] for i in arg["inputs"]]
 """
+
+
+class TestSentences(BackendConformance):
+    backend = SentenceTransformers
+    task = "sentence-similarity"
+    inputs = SIMILAR
+    call_values = {"prompt_name": "query", "prompt": "the ", "normalize_embeddings": True, "truncate_dim": 4}
+    load_values = {"max_length": 8, "attn_implementation": "eager"}
+    has_raw = False  # the library's own arrays hold the numbers of the schema
+
+    def make_folder(self, tmp_path):
+        from tests.tiny import sentence_transformers_
+
+        return sentence_transformers_.build("dense", tmp_path / "model")
+
+    def near_misses(self, tmp_path):
+        from tests.tiny import transformers_
+
+        yield transformers_.build("feature-extraction", tmp_path / "encoder")
+        yield transformers_.build("text-classification", tmp_path / "classifier")
+
+
+class TestVectors(TestSentences):
+    task = "feature-extraction"
+    inputs = TEXTS
+    load_values = {}
+
+
+class TestRankings(BackendConformance):
+    backend = SentenceTransformers
+    task = "text-ranking"
+    inputs = RANKED
+    call_values = {"top_k": 1}
+    load_values = {"max_length": 8}
+
+    def make_folder(self, tmp_path):
+        from tests.tiny import sentence_transformers_
+
+        return sentence_transformers_.build("ranker", tmp_path / "model")
+
+    def near_misses(self, tmp_path):
+        from tests.tiny import transformers_
+
+        yield transformers_.build("text-classification", tmp_path / "classifier")
 
 
 def reference(script, **arg):
