@@ -44,12 +44,12 @@ def run(args: argparse.Namespace, output: Output) -> int:
     choice = {"backend": args.backend} if args.backend else {}
     with pipeline(model=str(digits_folder()), **choice) as pipe:
         loaded = time.perf_counter()
-        answers = pipe([str(path) for path in samples])
+        best = [answer[0] for answer in pipe([str(path) for path in samples])]
         done = time.perf_counter()
-        resolution = pipe.resolution
+        resolution = pipe.model.resolution
     results = [
-        {"truth": path.stem, "label": answer["label"], "score": float(answer["score"])}
-        for path, answer in zip(samples, answers, strict=True)
+        {"truth": path.stem, "label": answer["label"], "score": answer["score"]}
+        for path, answer in zip(samples, best, strict=True)
     ]
     right = sum(result["truth"] == result["label"] for result in results)
     seconds = {"load": round(loaded - start, 3), "predict": round(done - loaded, 3)}
@@ -57,8 +57,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
         output.document({"results": results, "right": right, "seconds": seconds, "resolution": resolution})
     else:
         _show(samples, results, output)
-        output.line()
-        _explain(resolution, output)
+        if resolution is not None:
+            _explain(resolution, output)
         output.line()
         text = f"{right} of {len(results)} right; loaded in {seconds['load']} s, predicted in {seconds['predict']} s"
         output.line(text, style="bold green" if right == len(results) else "bold red")

@@ -60,7 +60,7 @@ def show(resolution: Resolution, checks: tuple[Check, ...], output: Output) -> N
     output.heading(str(resolution.source))
     output.table(facts(resolution), styles=("dim", "bold cyan"))
     _requirements(resolution, checks, output)
-    _paragraph(output, "why", [(name, *_because(reason)) for name, reason in _reasons(resolution)], ("dim", "", "dim"))
+    _paragraph(output, "why", [(name, *_because(reason)) for name, reason in _reasons(resolution)], ("dim", "dim"))
     _findings(resolution, output)
     _paragraph(output, "alternatives", [(a.backend, a.reason) for a in resolution.alternatives], ("bold",))
 
@@ -121,7 +121,7 @@ def _reasons(resolution: Resolution) -> list[tuple[str, Reason]]:
 
 def _because(reason: Reason) -> tuple[str, str]:
     place = f"{reason.file}: {reason.key}" if reason.key else reason.file
-    return reason.text, place
+    return place, reason.text
 
 
 def _findings(resolution: Resolution, output: Output) -> None:

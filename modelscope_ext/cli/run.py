@@ -72,9 +72,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Load the model, run the inputs through it and print the answers."""
-    texts = _texts(args, output)
-    with redirect_stdout(sys.stderr), _progress(output), _sink(args, output) as write:
-        # Whatever a library prints goes to stderr; stdout carries the answers alone.
+    # Whatever a library prints goes to stderr; stdout carries the answers alone.
+    with _texts(args) as texts, redirect_stdout(sys.stderr), _progress(output), _sink(args, output) as write:
         pipe = _load(args)
         try:
             items = (read_item(pipe.task, text) for text in texts)
@@ -131,24 +130,24 @@ def _failure(doing: str) -> Iterator[None]:
 # Inputs
 
 
-def _texts(args: argparse.Namespace, output: Output) -> Iterable[str]:
-    """Return the inputs as text: the arguments, the lines of a file, or those of stdin."""
+@contextmanager
+def _texts(args: argparse.Namespace) -> Iterator[Iterable[str]]:
+    """Yield the inputs as text: the arguments, the lines of a file, or those of stdin.
+
+    A file is opened at once, so that a wrong name is an error before the model is loaded.
+    """
     if args.inputs and args.file:
         raise OptionError("give inputs as arguments or with --file, not both")
     if args.inputs:
-        return list(args.inputs)
-    if args.file and args.file != "-":
-        return _lines(args.file)
-    if args.file == "-" or not is_terminal(sys.stdin):
-        return _nonempty(sys.stdin)
-    raise OptionError("no input: give it after MODEL, with --file F, or through a pipe")
-
-
-def _lines(name: str) -> Iterator[str]:
-    # Opened at once, so that a wrong name is an error before the model is loaded.
-    stream = open(name, encoding="utf-8-sig")  # noqa: SIM115
-    lines = _nonempty(stream)
-    return (_Json(line) for line in lines) if name.endswith((".jsonl", ".ndjson")) else lines
+        yield list(args.inputs)
+    elif args.file and args.file != "-":
+        with open(args.file, encoding="utf-8-sig") as stream:
+            lines = _nonempty(stream)
+            yield map(_Json, lines) if args.file.endswith((".jsonl", ".ndjson")) else lines
+    elif args.file == "-" or not is_terminal(sys.stdin):
+        yield _nonempty(sys.stdin)
+    else:
+        raise OptionError("no input: give it after MODEL, with --file F, or through a pipe")
 
 
 class _Json(str):

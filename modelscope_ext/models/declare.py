@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from modelscope_ext.errors import NotAModel
 from modelscope_ext.metadata.declared import Fact
 from modelscope_ext.metadata.files import CARD
-from modelscope_ext.models.backends import canonical_backend
+from modelscope_ext.models.backends import BUILTINS, canonical_backend
 from modelscope_ext.models.claims import all_claims, twins
 from modelscope_ext.models.recognised import find
 from modelscope_ext.models.resolution import Finding, Resolution
@@ -198,7 +198,10 @@ _SAYS = {
 def _backend(able: set[str], fact: Fact) -> str | None:
     name = canonical_backend(fact.value) if isinstance(fact.value, str) else ""
     row = find(name)
-    return None if {name, row.name if row else name} & able else "error"
+    if {name, row.name if row else name} & able:
+        return None
+    # A card may name a library that nobody here has heard of.
+    return "error" if row is not None or name in BUILTINS or fact.file == NAME else "warning"
 
 
 def _model_type(inferred: Resolution, fact: Fact) -> str | None:
@@ -227,7 +230,11 @@ def document_text(document: Mapping[str, Any], like: str = "") -> str:
           "a": 1
         }
     """
-    second = like.splitlines()[1] if "\n" in like.strip() else "  x"
-    indent = len(second) - len(second.lstrip(" ")) or 2
-    text = json.dumps(document, indent=indent, ensure_ascii=like.isascii() and bool(like))
+    second = [*like.splitlines(), "", ""][1]
+    indent = second[: len(second) - len(second.lstrip())] or "  "
+    text = json.dumps(document, indent=indent, ensure_ascii=bool(like) and like.isascii())
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # half a character, which only an escape can write
+        text = json.dumps(document, indent=indent)
     return f"{text}\n"
