@@ -16,7 +16,7 @@ from modelscope_ext.errors import ModelNotFound, RemoteCodeRefused, SafetyError,
 from modelscope_ext.models.gate_bytes import check_file, is_pickle
 from modelscope_ext.models.gate_code import CodeRequest, code_digest, code_files, module_file, refuse_code
 from modelscope_ext.models.gate_metadata import RULES, Case, code_requests
-from modelscope_ext.models.gate_tables import FLOORS
+from modelscope_ext.models.gate_tables import CODE_RUNNERS, FLOORS
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import printable
 
@@ -67,7 +67,7 @@ def refusals(
     base_model: Any = None,
 ) -> Iterator[SafetyError]:
     """Yield everything for which gate A would refuse a load, without raising; the first is what `gate_a` raises."""
-    runs_code = engine.runs_code if engine is not None else True
+    runs_code = engine.runs_code if engine is not None else resolution.backend in CODE_RUNNERS
     case = Case(resolution, evidence, snapshot, grants, runs_code, base_model)
     before, after = RULES
     for rule in before:
@@ -91,7 +91,7 @@ def code_of(
     """
     requests = code_requests(Case(resolution, evidence, snapshot, grants))
     files = code_files(snapshot, [request.module for request in requests if request.module])
-    return files, code_digest(snapshot, files) if files else ""
+    return files, code_digest(snapshot, files) or ""
 
 
 def check_task(task: Any, evidence: Evidence, snapshot: Snapshot, grants: Grants) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from modelscope_ext.errors import ModelScopeExtError, RemoteCodeRefused
+from modelscope_ext.errors import RemoteCodeRefused
 from modelscope_ext.safety.grants import NO_REMOTE_CODE, Grants
 from modelscope_ext.utils.text import printable
 
@@ -75,10 +75,9 @@ def code_files(snapshot: Snapshot, start: Iterable[str]) -> tuple[str, ...]:
 
 
 def _imported(snapshot: Snapshot, name: str) -> list[str]:
-    try:
-        text = snapshot.read(name)
-    except ModelScopeExtError:
+    if not snapshot.has_text(name):
         return []
+    text = snapshot.read(name)
     folder = name.rpartition("/")[0]
     out = []
     for dotted, imported, plain in _IMPORT.findall(text):
@@ -91,8 +90,8 @@ def _imported(snapshot: Snapshot, name: str) -> list[str]:
     return out
 
 
-def code_digest(snapshot: Snapshot, names: Iterable[str]) -> str:
-    """Return the sha256 that stands for the bytes of `names`.
+def code_digest(snapshot: Snapshot, names: Iterable[str]) -> str | None:
+    """Return the sha256 that stands for the bytes of `names`; None for no files, or where their bytes are not here.
 
     Of one file it is that file's sha256. Of several it is the sha256 of the lines ``<sha256>  <name>`` in the order of
     the names, as ``sha256sum`` prints them.
@@ -102,10 +101,18 @@ def code_digest(snapshot: Snapshot, names: Iterable[str]) -> str:
         >>> code_digest(Snapshot.from_mapping({"a.py": b""}), ["a.py"])[:8]
         'e3b0c442'
     """
-    sums = [(hashlib.sha256(snapshot.read(name)).hexdigest(), name) for name in sorted(names)]
+    sums = [(_sha256(snapshot, name), name) for name in sorted(names)]
+    if not sums or not all(digest for digest, _ in sums):
+        return None
     if len(sums) == 1:
         return sums[0][0]
     return hashlib.sha256("".join(f"{digest}  {name}\n" for digest, name in sums).encode()).hexdigest()
+
+
+def _sha256(snapshot: Snapshot, name: str) -> str | None:
+    if snapshot.has_text(name):
+        return hashlib.sha256(snapshot.read(name)).hexdigest()
+    return snapshot.hashes.get(name)
 
 
 def refuse_code(requests: list[CodeRequest], snapshot: Snapshot, grants: Grants) -> None:
@@ -116,7 +123,7 @@ def refuse_code(requests: list[CodeRequest], snapshot: Snapshot, grants: Grants)
     """
     first = requests[0]
     files = code_files(snapshot, [request.module for request in requests if request.module])
-    digest = code_digest(snapshot, files) if files else None
+    digest = code_digest(snapshot, files)
     source = str(snapshot.source)
     what = f"{printable(first.file)}: {printable(first.field)} names {printable(first.value)}."
     head = f"Refused to run code from {printable(source)} (nothing was executed). {what}"
@@ -129,7 +136,7 @@ def refuse_code(requests: list[CodeRequest], snapshot: Snapshot, grants: Grants)
             why = " If you trust whoever wrote it, pass trust_remote_code=True."
     elif grants.code_sha256 is not None and grants.code_sha256 != digest:
         grant = "code_sha256"
-        why = f" Its digest differs: {digest or 'there is no such file'}; code_sha256 permits {grants.code_sha256}."
+        why = f" Its digest differs: {digest or 'not known here'}; code_sha256 permits {grants.code_sha256}."
     elif first.module is None and not files:
         grant, why = "", " There is no such file in the folder, so there is nothing that could be permitted."
         if first.value in ("True", "true"):
@@ -142,4 +149,4 @@ def refuse_code(requests: list[CodeRequest], snapshot: Snapshot, grants: Grants)
 def _shown(files: tuple[str, ...], digest: str | None) -> str:
     names = ", ".join(printable(name, 60) for name in files[:_SHOWN])
     more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
-    return f"{names}{more} sha256:{digest}"
+    return f"{names}{more} sha256:{digest or '(its bytes are not here yet)'}"

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 __all__ = [
     "ACTIVATIONS",
+    "CODE_RUNNERS",
     "EVALUATED",
     "EXECUTABLE",
     "FLOORS",
@@ -78,6 +79,12 @@ PATH_KEYS = frozenset(
     ("vocab_file", "tokenizer_file", "merges_file", "spm_file", "source_spm", "target_spm", "sentencepiece_model_file",
      "target_vocab_file", "bpe_file", "emoji_file", "entity_vocab_file", "lyrics_file", "artists_file", "genres_file",
      "monolingual_vocab_file", "voices", "embeddings", "semantic_prompt", "coarse_prompt", "fine_prompt")
+)  # fmt: skip
+
+#: Libraries that run Python of a model's folder, for those that have no backend here to say so.
+CODE_RUNNERS = frozenset(
+    ("transformers", "sentence-transformers", "peft", "diffusers", "modelscope", "mindformers", "mindone", "openmind",
+     "onediff", "vllm", "funasr")
 )  # fmt: skip
 
 #: Formats of `metadata.weights.FORMATS` that are programs.
