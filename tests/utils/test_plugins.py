@@ -142,6 +142,15 @@ def test_no_package_takes_a_name_of_ours(site: Path) -> None:
     assert "modelscope_ext.utils.registry:Registry" in str(broken.error)
 
 
+def test_a_package_that_forces_itself_in_is_logged(site: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plugin(site, "forced", "@MODELS.register_module('t', 'same', force=True)\nclass F: ...\n")
+    models = board(Registry("models", entry_points=GROUP))
+    models.register_module("t", "same", dict)
+    assert models.get("same", "t").__name__ == "F"
+    assert "'same' = plug_forced:F" in caplog.text
+    assert "replaces 'same' = builtins:dict" in caplog.text
+
+
 def test_a_class_that_is_decorated_and_pointed_at_is_one(site: Path) -> None:
     plugin(
         site,
