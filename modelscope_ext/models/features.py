@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase, translate
+from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -191,8 +191,10 @@ def _by_pattern(view: View, condition: _Condition) -> Met | None:
 
 @lru_cache(maxsize=512)
 def _compiled(pattern: str, any_depth: bool) -> re.Pattern[str]:
-    """Turn a shell pattern into one that finds a whole line."""
-    body = translate(pattern).removeprefix("(?s:").removesuffix(")\\Z").removesuffix(")\\z").replace(".*", "[^\n]*")
+    """Turn a shell pattern into one that finds a whole line; ``*`` stays in one folder, ``**`` does not."""
+    parts = {"**": "[^\n]*", "*": "[^/\n]*", "?": "[^/\n]"}
+    words = re.split(r"(\*\*|\*|\?|\[[^]]*\])", pattern)
+    body = "".join(parts.get(word, word if word.startswith("[") else re.escape(word)) for word in words)
     folders = "(?:[^\n]*/)?" if any_depth else ""
     return re.compile(f"^({folders}{body})$", re.MULTILINE)
 

@@ -160,7 +160,7 @@ _SLUG = re.compile(r"[a-z0-9]+(?:[-.+][a-z0-9]+){0,7}")
 _SEPARATORS = re.compile(r"[\s_/]+")
 
 
-def canonical(spelling: str, *, strict: bool = False) -> str | None:
+def canonical(spelling: object, *, strict: bool = False) -> str | None:
     """Return the canonical name of the task that `spelling` means, or None when it names none.
 
     Capitals, underscores and blanks do not matter. A well-formed name that no table has is taken as a task of its own
@@ -221,7 +221,7 @@ class _TaskNames(type):
         task = ALIASES.get(spelling) or spelling
         if task in TASKS:
             return task
-        near = did_you_mean(name, cls.__dir__())
+        near = did_you_mean(name, dir(cls))
         raise UnknownTask(f"Tasks has no {printable(name)!r}.{near} `modelscope-ext list tasks` shows all.")
 
     def __dir__(cls) -> list[str]:
