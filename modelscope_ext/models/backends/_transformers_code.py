@@ -39,7 +39,8 @@ def snippet(resolution: Resolution) -> str:
         return f"from transformers import AutoModel\n\nmodel = AutoModel.from_pretrained({folder!r})"
     row = ROWS[task]
     auto = _auto(row, resolution)
-    kinds = list(dict.fromkeys(_kind(part, row, auto) for part in row.parts))
+    needed = (part for part in row.parts if not part.endswith("?") or auto != row.autos[0])
+    kinds = list(dict.fromkeys(_kind(part, row) for part in needed))
     names = sorted({auto, *(_AUTO[kind] for kind in kinds)})
     imports = [line for name, line in _IMPORTS.items() if name in row.call]
     lines = [*sorted(imports, key=lambda line: line.startswith("from")), f"from transformers import {', '.join(names)}"]
@@ -53,7 +54,7 @@ def snippet(resolution: Resolution) -> str:
     return "\n".join([*lines, row.call, "print(output)"])
 
 
-def _kind(part: str, row: Row, auto: str) -> str:
+def _kind(part: str, row: Row) -> str:
     """Return the one kind that the row's example call names, out of ``a|b``."""
     options = part.rstrip("?").split("|")
     return next((kind for kind in reversed(options) if kind in row.call), options[-1])

@@ -25,7 +25,7 @@ from modelscope_ext.safety.grants import Grants
 from modelscope_ext.safety.paths import check_name
 from modelscope_ext.utils.text import listing, printable
 
-__all__ = ["QUANTISERS", "Folder", "missing_package", "quantisation", "read", "refuse_surprises"]
+__all__ = ["DESCRIBING", "QUANTISERS", "Folder", "missing_package", "quantisation", "read", "refuse_surprises"]
 
 _T = TypeVar("_T")
 
@@ -48,6 +48,10 @@ QUANTISERS: Mapping[str, tuple[str, str]] = {
     "torchao": ("torchao", "torchao"),
     "vptq": ("vptq", "vptq"),
 }
+
+
+#: Files that may name code of the folder (`auto_map`).
+DESCRIBING = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
 
 
 @dataclass

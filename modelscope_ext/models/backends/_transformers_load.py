@@ -26,7 +26,7 @@ from modelscope_ext.models.backends._transformers_weights import (
 from modelscope_ext.models.resolution import Resolution
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
-__all__ = ["choose_auto", "load_model", "pick_device", "tasks_of"]
+__all__ = ["choose_auto", "load_model", "pick_device", "tasks_of", "tasks_of_class"]
 
 _DTYPES = {"fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32", "float": "float32"}
 _DTYPES |= {"fp64": "float64", "double": "float64"}
@@ -146,6 +146,22 @@ def tasks_of(folder: Folder) -> tuple[str, ...]:
     return tuple(
         task for task, row in ROWS.items() if any(_serves(getattr(transformers, name), folder) for name in row.autos)
     )
+
+
+def tasks_of_class(model: Any) -> tuple[str, ...]:
+    """Return the tasks that a model's own class serves; a classifier with one label ranks first of all."""
+    import transformers
+
+    name, found = type(model).__name__, []
+    for task, row in ROWS.items():
+        mappings = (getattr(transformers, auto)._model_mapping._model_mapping for auto in row.autos)
+        classes = (one for mapping in mappings for one in mapping.values())
+        if any(name in (one if isinstance(one, tuple) else (one,)) for one in classes):
+            found.append(task)
+    if "text-ranking" in found:
+        found.remove("text-ranking")
+        found[:0] = ["text-ranking"] if model.config.num_labels == 1 else []
+    return tuple(found)
 
 
 def _use_safetensors(folder: Folder, resolution: Resolution) -> bool:

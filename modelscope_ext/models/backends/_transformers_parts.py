@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelscope_ext.errors import MalformedMetadata, MissingRequirement, ModelScopeExtError, NotAModel
-from modelscope_ext.models.backends._transformers_folder import Folder, missing_package
+from modelscope_ext.models.backends._transformers_folder import DESCRIBING, Folder, missing_package
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import listing, printable
 
@@ -61,9 +61,9 @@ def _load_one_part(folder: Folder, kind: str) -> Any:
     if not there:
         raise NotAModel(
             f"{folder.name}: there is no {kind.replace('_', ' ')}: none of {listing(files)} is in the folder. Copy it "
-            "from the model it was trained from, or pass one as preprocessor=."
+            "from the model it was trained from, or pass one as tokenizer= or processor=."
         )
-    trusted = folder.trusts("tokenizer_config.json", "preprocessor_config.json", "processor_config.json", "config.json")
+    trusted = folder.trusts(*DESCRIBING)
     try:
         part = getattr(transformers, name).from_pretrained(
             str(folder.path), trust_remote_code=trusted, local_files_only=True
@@ -83,8 +83,24 @@ def _load_one_part(folder: Folder, kind: str) -> Any:
         part = getattr(part, kind, None)
     if part is None:
         raise NotAModel(f"{folder.name}: {there[0]} describes no {kind.replace('_', ' ')}.")
+    if kind == "tokenizer":
+        _check_vocabulary(folder, part)
     logger.debug("%s: loaded %s as %s", folder.name, there[0], type(part).__name__)
     return part
+
+
+def _check_vocabulary(folder: Folder, tokenizer: Any) -> None:
+    """Refuse a tokenizer whose vocabulary is not there: transformers 5 would make an empty one of its settings."""
+    names = dict(getattr(type(tokenizer), "vocab_files_names", None) or {})
+    whole = (*(n for k, n in names.items() if k == "tokenizer_file"), "tokenizer.json", "tekken.json")
+    needed = [names[k] for k in ("vocab_file", "merges_file") if k in names]
+    there = any((folder.path / name).is_file() for name in whole) or any(folder.path.glob("*.tiktoken"))
+    missing = [name for name in needed if not (folder.path / name).is_file()]
+    if missing and not there and type(tokenizer).__module__.startswith("transformers."):
+        raise NotAModel(
+            f"{folder.name}: the tokenizer has settings but no vocabulary: tokenizer.json is not in the folder, and "
+            f"neither is {listing(missing)}. Copy it from the model it was trained from, or pass one as tokenizer=."
+        )
 
 
 def kind_of(part: Any) -> str | None:

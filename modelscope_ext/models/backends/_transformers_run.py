@@ -20,7 +20,7 @@ from modelscope_ext.models.backends._transformers_parts import kind_of, load_par
 from modelscope_ext.models.backends._transformers_tasks import ROWS, Row
 from modelscope_ext.utils.text import printable
 
-__all__ = ["Session", "chunks", "same", "seeded", "takes", "told"]
+__all__ = ["Session", "chunks", "kept", "same", "seeded", "takes", "told"]
 
 #: What a runner returns: the library's outputs, and what brings one of them, with its input, into the schema.
 Outcome = tuple[list[Any], Callable[[Any, Any], Any]]
@@ -209,15 +209,32 @@ def seeded(seed: int | None, device: Any) -> Iterator[None]:
 
 
 @contextmanager
+def kept(session: Session, options: Mapping[str, Any]) -> Iterator[None]:
+    """Put torch's random numbers back after a call that draws none for its answer: its data loaders draw seeds."""
+    import torch
+
+    config = getattr(session.model, "generation_config", None)
+    samples = options.get("do_sample", getattr(config, "do_sample", None))
+    if samples or session.task in ("text-to-audio", "text-to-speech"):
+        yield
+        return
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+@contextmanager
 def told(session: Session) -> Iterator[None]:
     """Turn what the library raises while it runs into errors that say what mends them."""
     try:
         yield
     except ModelScopeExtError:
         raise
-    except IndexError as error:
-        raise _too_long_or_foreign(session, error) from error
     except Exception as error:
+        if isinstance(error, IndexError) or "size of tensor" in str(error):
+            raise _too_long_or_foreign(session, error) from error
         kind = type(error)
         if kind.__name__ == "SecurityError" or "no loader for this environment" in str(error):
             raise TemplateRefused(

@@ -328,7 +328,7 @@ output = processor.batch_decode(model.generate(**inputs), skip_special_tokens=Tr
             "audio.transcribe",
             "AutomaticSpeechRecognitionPipeline",
             (
-                *("return_timestamps", "return_language", "chunk_length_s", "stride_length_s", "language", "task"),
+                *("return_timestamps", "return_language", "chunk_length_s", "stride_length_s", "language"),
                 *GENERATION,
             ),
             _SOUND,

@@ -21,6 +21,7 @@ from modelscope_ext.utils.text import did_you_mean, listing
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
+    from modelscope_ext.metadata.snapshot import Snapshot
     from modelscope_ext.safety.grants import Grants
 
 __all__ = ["Transformers"]
@@ -40,7 +41,8 @@ class Transformers(Backend):
         "quantization_config": "a quantisation config of transformers, to quantise while loading",
         "max_memory": "bytes per device for device_map, e.g. {0: '10GiB', 'cpu': '30GiB'}",
         "offload_folder": "where device_map puts what fits nowhere else",
-        "preprocessor": "a tokenizer or processor to use instead of the folder's own",
+        "tokenizer": "a loaded tokenizer to use instead of the folder's own",
+        "processor": "a loaded processor of any kind to use instead of the folder's own",
     }
     call_options: ClassVar[Mapping[str, tuple[str, ...]]] = {task: row.options for task, row in ROWS.items()}
     tasks: ClassVar[tuple[str, ...]] = tuple(ROWS)
@@ -50,6 +52,16 @@ class Transformers(Backend):
         from modelscope_ext.models.architectures import transformers_claim
 
         return transformers_claim(evidence)
+
+    def files(self, resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:
+        """Return the metadata and weights of the default, and Python files only where a metadata file asks for code."""
+        from modelscope_ext.models.backends._transformers_folder import DESCRIBING
+
+        names = super().files(resolution, snapshot)
+        described = (snapshot.document(name) for name in DESCRIBING if name in snapshot and snapshot.has_text(name))
+        if any(isinstance(document, Mapping) and "auto_map" in document for document in described):
+            return names
+        return tuple(name for name in names if not name.endswith(".py"))
 
     def load(self, folder: Path, resolution: Resolution, grants: Grants, **options: Any) -> Loaded:
         """Load model, tokenizer and processors from `folder`, and nothing from anywhere else.
@@ -81,9 +93,9 @@ class Transformers(Backend):
         with loading(), contained():
             self._step("Loading weights", 0, steps)
             model = load_model(where, resolution, task, options)
-            given = options.get("preprocessor")
-            if given is not None:
-                parts[kind_of(given) or "processor"] = given
+            for name in ("tokenizer", "processor"):
+                if options.get(name) is not None:
+                    parts[kind_of(options[name]) or name] = options[name]
             for number, kind in enumerate(row.parts if row else (), 1):
                 self._step(f"Loading {kind.replace('_', ' ')}", number, steps)
                 if not kind.endswith("?") and not _has(parts, kind):
@@ -114,12 +126,12 @@ class Transformers(Backend):
         import torch
 
         from modelscope_ext.models.backends._transformers_quiet import quiet
-        from modelscope_ext.models.backends._transformers_run import Session, seeded, told
+        from modelscope_ext.models.backends._transformers_run import Session, kept, seeded, told
 
         raw, size, seed = options.pop("raw", False), options.pop("batch_size", None), options.pop("seed", None)
         session = Session(native if isinstance(native, Loaded) else self.wrap(native), task, size)
         runner = _runner(_row(task))
-        with quiet(), torch.inference_mode(), told(session), seeded(seed, session.device):
+        with quiet(), torch.inference_mode(), told(session), kept(session, options), seeded(seed, session.device):
             natives, convert = runner(session, list(inputs), options)
             return natives if raw else [convert(out, item) for out, item in zip(natives, inputs, strict=True)]
 
@@ -133,6 +145,22 @@ class Transformers(Backend):
         for name in ("raw", "batch_size"):
             options.pop(name, None)
         return stream(Session(native if isinstance(native, Loaded) else self.wrap(native), task), item, options)
+
+    def adopt(self, native: Any, *, task: str | None = None, preprocessor: Any = None) -> Loaded | None:
+        """Return what `load` would for a model that the caller made, or None for another library's object.
+
+        Args:
+            native: Anything.
+            task: The caller's task; without it the tasks that the model's class serves are left in ``parts["tasks"]``.
+            preprocessor: Its tokenizer or processor.
+        """
+        if not self.owns(native):
+            return None
+        from modelscope_ext.models.backends._transformers_load import tasks_of_class
+
+        loaded = self.wrap(native, preprocessor=preprocessor)
+        loaded.parts["tasks"] = (task,) if task else tasks_of_class(native)
+        return loaded
 
     def owns(self, native: Any) -> bool:
         """Whether `native` is a model of transformers; imports nothing.

@@ -317,7 +317,7 @@ def test_the_callers_own_tokenizer_stands_in(classifier: Path) -> None:
     before = scores(classifier)
     for file in classifier.glob("token*"):
         file.unlink()
-    assert scores(classifier, preprocessor=bert_tokenizer()) == pytest.approx(before)
+    assert scores(classifier, tokenizer=bert_tokenizer()) == pytest.approx(before)
 
 
 def test_another_models_tokenizer_is_found_out(tmp_path: Path, classifier: Path) -> None:
