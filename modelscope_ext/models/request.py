@@ -8,6 +8,7 @@ Example:
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -72,7 +73,8 @@ class Request:
         for name, why in _IGNORED.items():
             if name in given:
                 given.pop(name)
-                warnings.warn(f"{name} is accepted for ModelScope's sake and ignored: {why}", UserWarning, stacklevel=4)
+                text = f"{name} is accepted for ModelScope's sake and ignored: {why}"
+                warnings.warn(text, UserWarning, stacklevel=_callers_level())
         grants = Grants.of(**{name: keywords[name] for name in _GRANTS if name in keywords})
         values = {name: given.pop(name) for name in KEYWORDS if name in given}
         for name, value in given.items():
@@ -101,6 +103,14 @@ def unknown_keyword(name: str, known: Mapping[str, str] | frozenset[str], who: s
     options = f" Options of {who}: {listing(known)}." if known else f" {who} has no options of its own."
     near = did_you_mean(name, {*KEYWORDS, *_SPELLED, "batch_size", "pipeline_name", "preprocessor", *known})
     return OptionError(f"unknown argument {printable(name)!r}.{near}{options}")
+
+
+def _callers_level() -> int:
+    """Return the `stacklevel` that makes a warning point at the first caller outside this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("modelscope_ext."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _one_spelling(keywords: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import OptionError
 from modelscope_ext.models.hooks import call_hook
-from modelscope_ext.models.tasks import canonical
+from modelscope_ext.models.tasks import TASKS, canonical
 from modelscope_ext.pipelines.base import Pipeline
 from modelscope_ext.utils.registry import Registry, build_from_cfg, default_group
 from modelscope_ext.utils.text import did_you_mean, listing, printable
@@ -138,7 +138,7 @@ def _one_model(task: str | None, model: Any) -> Any:
         return model
     if task is None:
         raise OptionError("no model: write pipeline(model='./folder') or pipeline('text-classification', './folder')")
-    if canonical(str(task)) is None:
+    if canonical(str(task)) not in TASKS:
         raise OptionError(
             f"{printable(task)!r} stands where the task belongs. If it is a model, write"
             f" pipeline(model={printable(task)!r}); if it is a task, nobody knows it, and a model is missing."
@@ -163,7 +163,7 @@ def _loaded(model: Any, preprocessor: Any, keywords: dict[str, Any]) -> tuple[Mo
 def _task_of(model: Model, task: str | None) -> str | None:
     if task is None:
         return None
-    name = str(canonical(str(task), strict=True))
+    name = canonical(str(task)) or str(task)
     if model.tasks and name not in model.tasks:
         raise OptionError(
             f"{model!r} does not serve {name!r}; it serves {listing(model.tasks)}.{did_you_mean(name, model.tasks)}"
