@@ -24,7 +24,6 @@ from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.metadata.weights import WeightFile, classify
 from modelscope_ext.safety.finding import Finding
 from modelscope_ext.safety.headers import Header, read_header
-from modelscope_ext.safety.limits import Limits
 from modelscope_ext.safety.magic import is_lfs_pointer
 from modelscope_ext.utils.text import printable
 
@@ -34,9 +33,9 @@ __all__ = ["Collector"]
 class Collector:
     """Fills one Evidence."""
 
-    def __init__(self, snapshot: Snapshot, limits: Limits) -> None:
+    def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
-        self.limits = limits
+        self.limits = snapshot.limits
         self.source = str(snapshot.source)
         self.documents: dict[str, Any] = {}
         self.unreadable: dict[str, str] = {}
@@ -101,8 +100,10 @@ class Collector:
         alone = not self.documents and not self.unreadable
         for name in root_to_read(basenames):
             self._read(name, deciding=name.endswith(".index.json"), alone=alone)
+        components = _components(self.documents)
         for name in nested_to_read(self.snapshot.names, bool(self.documents)):
-            self._read(name)
+            folder, _, base = name.rpartition("/")
+            self._read(name, deciding=folder in components and base in DECIDING)
 
     def _read(self, name: str, *, deciding: bool = False, alone: bool = False) -> Any:
         """Parse one file into `documents`; None if that was not possible and the file does not decide."""
@@ -124,7 +125,8 @@ class Collector:
                 self.grants_in_files.append(name)
             check_document(name, document, self.limits, source=self.source)
         except ModelScopeExtError as error:
-            if deciding or isinstance(error, PathEscapeRefused) or (alone and isinstance(error, LimitExceeded)):
+            beyond = isinstance(error, LimitExceeded) and (alone or getattr(error, "field", None) is not None)
+            if deciding or beyond or isinstance(error, PathEscapeRefused):
                 raise
             self._failed(name, error)
             return None
@@ -228,6 +230,16 @@ class Collector:
 #: Documents that say what the model is, so that no header is needed.
 _SPEAKS = frozenset(("config.json", "model_index.json", "modules.json", "adapter_config.json"))
 _WITH_HEADER = ("safetensors", "gguf", "mindspore")
+
+
+def _components(documents: Mapping[str, Any]) -> frozenset[str]:
+    """Return the folders that a pipeline's index names; what lies in them decides as much as the index does."""
+    index = documents.get("model_index.json")
+    modules = documents.get("modules.json")
+    named = list(index) if isinstance(index, Mapping) and "_class_name" in index else []
+    if isinstance(modules, list):
+        named += [module.get("path") for module in modules if isinstance(module, Mapping)]
+    return frozenset(name for name in named if isinstance(name, str))
 
 
 def _first_of_each(weights: tuple[WeightFile, ...]) -> list[WeightFile]:

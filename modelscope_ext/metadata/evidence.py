@@ -137,4 +137,4 @@ def collect(
     """
     from modelscope_ext.metadata.collector import Collector
 
-    return Collector(snapshot, limits or snapshot.limits).run(cfg_dict, headers)
+    return Collector(snapshot.within(limits or snapshot.limits)).run(cfg_dict, headers)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Reader", "Snapshot", "Source"]
 
-#: Reads bytes of one file: name, first byte, number of bytes (None: to the end).
-Reader = Callable[[str, int, "int | None"], bytes]
+#: Reads bytes of one file: name, first byte, number of bytes at most.
+Reader = Callable[[str, int, int], bytes]
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Snapshot:
         folder = os.fspath(path)
         seen = walk(folder, limits, source=folder)
 
-        def read(name: str, start: int, length: int | None) -> bytes:
+        def read(name: str, start: int, length: int) -> bytes:
             return read_inside(folder, name, start=start, length=length, limits=limits, source=folder)
 
         return cls(
@@ -172,11 +172,21 @@ class Snapshot:
         origin = source or Source("mapping")
         check_names(known, source=str(origin))
 
-        def read(name: str, start: int, length: int | None) -> bytes:
-            data = contents[name]
-            return data[start : len(data) if length is None else start + length]
+        def read(name: str, start: int, length: int) -> bytes:
+            return contents[name][start : start + length]
 
         return cls(origin, known, read, texts=frozenset(contents), hashes=hashes, limits=limits)
+
+    def within(self, limits: Limits) -> Snapshot:
+        """Return the same Snapshot with other limits; itself if they are its own."""
+        if limits == self.limits:
+            return self
+        import copy
+
+        other = copy.copy(self)
+        other.limits = limits
+        other._documents = {}
+        return other
 
     @staticmethod
     def fingerprint(path: str | os.PathLike[str]) -> tuple[object, ...] | None:
@@ -217,9 +227,15 @@ class Snapshot:
         if not self.has_text(name):
             what = "its bytes are not here" if name in self.sizes else f"there are: {listing(self.names)}"
             raise ModelNotFound(f"No file {printable(name)!r} to read in {printable(str(self.source))}: {what}.")
-        if length is None and self.sizes[name] - start > (limit := text_limit(name, self.limits)):
+        if length is not None:
+            return self._reader(name, start, length)
+        limit = text_limit(name, self.limits)
+        if self.sizes[name] - start > limit:
             too_large(name, self.sizes[name], limit, str(self.source))
-        return self._reader(name, start, length)
+        data = self._reader(name, start, limit + 1)  # it may have grown since it was listed
+        if len(data) > limit:
+            too_large(name, len(data), limit, str(self.source))
+        return data
 
     def open(self, name: str) -> BinaryIO:
         """Return an open binary file, checked as in `read`; the caller closes it."""

@@ -45,20 +45,33 @@ def parse_json(
 ) -> Any:
     """Parse JSON within `limits`; see `utils.bounded.parse_json` for what is refused.
 
+    ``Infinity``, which real configurations hold although it is no JSON, becomes the string of that name.
+
     Example:
-        >>> parse_json(b'{"a": [1, 2]}', file="config.json")
-        {'a': [1, 2]}
+        >>> parse_json(b'{"a": [1, 2], "time_step_limit": [0.0, Infinity]}', file="config.json")
+        {'a': [1, 2], 'time_step_limit': [0.0, 'Infinity']}
     """
-    return bounded.parse_json(
-        data,
-        file=file,
-        source=source,
-        max_bytes=text_limit(file, limits),
-        max_depth=limits.depth,
-        max_nodes=limits.nodes,
-        max_digits=limits.integer_digits,
-        make_dict=make_dict,
-    )
+    bounds: dict[str, Any] = {
+        "file": file,
+        "source": source,
+        "max_bytes": text_limit(file, limits),
+        "max_depth": limits.depth,
+        "max_nodes": limits.nodes,
+        "max_digits": limits.integer_digits,
+        "make_dict": make_dict,
+    }
+    if b"Infinity" in data:
+        data = _INFINITY.sub(_quoted, data)
+    return bounded.parse_json(data, **bounds)
+
+
+# transformers writes ``"time_step_limit": [0.0, Infinity]`` for Mamba2 and its kin, which is no JSON.
+_INFINITY = re.compile(rb'"(?:[^"\\]+|\\.?)*"?|-?Infinity\b', re.DOTALL)  # cannot fail after a quote: no backtracking
+
+
+def _quoted(found: re.Match[bytes]) -> bytes:
+    token = found.group()
+    return token if token.startswith(b'"') else b'"%s"' % token
 
 
 def parse_yaml(

@@ -1,0 +1,111 @@
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from modelscope_ext.errors import LimitExceeded, ModelNotFound, OptionError, PathEscapeRefused
+from modelscope_ext.hub.locate import locate, looks_like_repo, open_snapshot
+from modelscope_ext.metadata.snapshot import Snapshot
+from modelscope_ext.safety.limits import Limits
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    (tmp_path / "damo" / "bert" / "unet").mkdir(parents=True)
+    (tmp_path / "damo" / "bert" / "config.json").write_text("{}")
+    (tmp_path / "damo" / "bert" / "unet" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_folder_is_found_however_it_is_written(here):
+    for model in ("damo/bert", "./damo/bert", "damo/bert/", Path("damo/bert"), here / "damo" / "bert"):
+        assert (locate(model).hub, open_snapshot(model).names) == ("local", ("config.json", "unet/config.json"))
+    (here / "link").symlink_to("damo")
+    assert open_snapshot("link/bert").names == ("config.json", "unet/config.json")
+
+
+def test_d11_a_folder_that_looks_like_a_hub_id_wins_and_says_so(here, caplog):
+    with caplog.at_level(logging.INFO, logger="modelscope_ext"):
+        snapshot = open_snapshot("damo/bert")
+    assert [(f.code, f.level) for f in snapshot.findings] == [("local-folder", "info")]
+    assert [record.message for record in caplog.records] == [snapshot.findings[0].message]
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="modelscope_ext"):
+        assert open_snapshot("./damo/bert").findings == ()
+    assert not caplog.records
+
+
+def test_a_snapshot_stays_what_it_is():
+    snapshot = Snapshot.from_mapping({})
+    assert open_snapshot(snapshot) is snapshot
+
+
+def test_a_subfolder_is_opened(here):
+    assert open_snapshot("damo/bert", subfolder="unet").names == ("config.json",)
+    with pytest.raises(ModelNotFound, match=r"has no folder 'unett'.*Did you mean 'unet'\?"):
+        open_snapshot("damo/bert", subfolder="unett")
+    for outside in ("../bert", "/etc"):
+        with pytest.raises((PathEscapeRefused, ModelNotFound)):
+            open_snapshot("damo/bert", subfolder=outside)
+
+
+NOT_FOUND = {
+    "damo/bort": r"no folder damo/bort here\. .*hubs arrive with a later one.*pass the folder.*Did you mean 'bert'",
+    "./damo/bort": r"There is no folder \./damo/bort \(looked in .*Did you mean 'bert'",
+    "bert": r"There is no folder bert \(looked in ",
+    "damo/bert/config.json": r"damo/bert/config\.json is a file\. .*pass 'damo/bert'",
+    "https://huggingface.co/damo/bert": r"is a URL\. .*org/name",
+    "~/bert": r"'~' is not expanded here",
+    "/dev/null": r"/dev/null is neither a file nor a folder",
+    "a\x1b[31mb": r"a\\x1b\[31mb",
+    "a\0b": r"There is no folder",
+    "x" * 5000: r"There is no folder x+\.\.\. \(looked",
+}
+
+
+@pytest.mark.parametrize("model", NOT_FOUND)
+def test_what_is_not_there_gets_its_own_advice(here, model):
+    with pytest.raises(ModelNotFound, match=NOT_FOUND[model]) as error:
+        locate(model)
+    assert isinstance(error.value, FileNotFoundError)
+    assert len(str(error.value)) <= 1000 and str(error.value).isprintable()
+
+
+def test_a_pipe_is_no_folder(here):
+    os.mkfifo("pipe")
+    with pytest.raises(ModelNotFound, match="neither a file nor a folder"):
+        locate("pipe")
+
+
+@pytest.mark.parametrize("model", [None, 5, [], "", b"bytes", object()])
+def test_a_model_is_a_str_or_a_path(model):
+    with pytest.raises(OptionError, match="model"):
+        locate(model)
+
+
+def test_an_empty_folder_is_opened_and_judged_later(tmp_path):
+    assert open_snapshot(tmp_path).names == ()
+
+
+def test_hubs_are_named_as_not_here_yet(here):
+    with pytest.raises(ModelNotFound, match="local folders only"):
+        locate("damo/bert", hub="modelscope")
+    assert locate("damo/bert", hub="local").hub == "local"
+
+
+def test_a_revision_of_a_folder_is_a_warning(here, caplog):
+    with caplog.at_level(logging.WARNING, logger="modelscope_ext"):
+        locate("./damo/bert", revision="v1")
+    assert "revision=v1 has no meaning" in caplog.text
+
+
+def test_limits_reach_the_listing(here):
+    with pytest.raises(LimitExceeded, match="more than 1 files"):
+        open_snapshot("damo/bert", limits=Limits(files=1))
+
+
+def test_hub_ids_are_told_from_paths():
+    assert all(map(looks_like_repo, ("a/b", "Qwen/Qwen2.5-7B", "org.x/name_1")))
+    assert not any(map(looks_like_repo, ("a", "./a/b", "/a/b", "../b", "a/b/c", "~/a", "a/.b", "a b/c", "-a/b")))
