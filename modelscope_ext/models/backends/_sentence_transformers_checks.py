@@ -159,7 +159,7 @@ def check_activation(place: Any) -> None:
 
 def check_vocabulary(native: Any, place: Any) -> None:
     """Raise where transformers made an empty tokenizer because no file of a vocabulary is there."""
-    tokenizer = getattr(native, "tokenizer", None)
+    tokenizer: Any = getattr(native, "tokenizer", None)
     if not hasattr(tokenizer, "get_vocab") or not hasattr(tokenizer, "all_special_tokens"):
         return
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from modelscope_ext.errors import MalformedMetadata, ModelScopeExtError, OptionError, WeightsMismatch
+from modelscope_ext.errors import MalformedMetadata, ModelScopeExtError, NotAModel, OptionError, WeightsMismatch
 from modelscope_ext.models.backend import Backend, Loaded
 from modelscope_ext.models.backends._sentence_transformers_checks import (
     KINDS,
@@ -139,6 +139,12 @@ class SentenceTransformers(Backend):
                 f"{type(model).__name__} does not serve {printable(task)!r}; it serves {listing(serves)}."
                 f"{did_you_mean(task, serves)}"
             )
+        name, prompts = options.get("prompt_name"), getattr(model, "prompts", {})
+        if name is not None and name not in prompts:
+            raise OptionError(
+                f"prompt_name={printable(name)!r} is not among the model's prompts.{did_you_mean(str(name), prompts)} "
+                f"There are: {listing(prompts)}."
+            )
         size = options.pop("batch_size", None) or 32
         raw, top = bool(options.pop("raw", False)), options.pop("top_k", None)
         keywords = {k: v for k, v in options.items() if v is not None}
@@ -229,6 +235,11 @@ def _built(kind: str, folder: Path, keywords: dict[str, Any], pooling: str | Non
 
 def _translated(place: Any, error: Exception) -> Exception:
     detail = printable(" ".join(str(error).split()), 400)
+    if isinstance(error, OSError):
+        return NotAModel(
+            f"{place.name}: no weights that PyTorch reads: {detail} Download them too; ONNX graphs are loaded "
+            'with backend="onnx".'
+        )
     if "mismatch" in detail.lower() or "state_dict" in detail:
         return WeightsMismatch(f"{place.name}: the weights do not fit the model: {detail}")
     return MalformedMetadata(

@@ -12,6 +12,7 @@ from modelscope_ext.errors import (
     AmbiguousModel,
     BackendNotLoadable,
     MalformedMetadata,
+    NotAModel,
     OptionError,
     PathEscapeRefused,
     RedirectRefused,
@@ -296,6 +297,18 @@ def test_the_wrong_kind_of_model_names_its_tasks(built):
         BACKEND.predict(load(built("mean")), "text-ranking", RANKED)
     with pytest.raises(OptionError, match="it serves text-ranking"):
         BACKEND.predict(load(built("ranker")), "feature-extraction", TEXTS)
+
+
+def test_an_unknown_prompt_lists_the_known(built):
+    with pytest.raises(OptionError, match=r"Did you mean 'query'\? There are: document, query"):
+        BACKEND.predict(load(built("mean")), "feature-extraction", TEXTS, prompt_name="querry")
+
+
+def test_a_folder_without_pytorch_weights_names_the_other_backend(copied):
+    folder = copied("mean")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(NotAModel, match='backend="onnx"'):
+        load(folder)
 
 
 # ---------------------------------------------------------------- nothing is guessed
