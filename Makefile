@@ -6,12 +6,14 @@ TOX := .venv/bin/tox
 .PHONY: demo test test-long bench clean
 
 demo: $(DEMO)/.installed
-	@echo "Installed: $$(du -sm --exclude=pip --exclude='pip-*' --exclude=setuptools --exclude='setuptools-*' $(DEMO) | cut -f1) MB on disk (without pip itself)"
+	@echo "Installed: $$(du -sm $(DEMO) | cut -f1) MB on disk"
 	$(DEMO)/bin/modelscope-ext demo
 
+# pip leaves when its work is done, so that the size is that of the product.
 $(DEMO)/.installed: setup.py requirements/core.txt $(shell find modelscope_ext -type f -not -name '*.pyc')
-	$(PYTHON) -m venv $(DEMO)
+	$(PYTHON) -m venv --clear $(DEMO)
 	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements/core.txt ".[onnx]"
+	$(DEMO)/bin/python -m pip uninstall --quiet --yes pip setuptools
 	touch $@
 
 $(TOX): requirements/tools.txt
