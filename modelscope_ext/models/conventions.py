@@ -14,6 +14,7 @@ __all__ = [
     "CLASSIFIERS",
     "ENDINGS",
     "FAMILIES",
+    "GENERAL",
     "HEADLESS",
     "NARROWER",
     "PARTS",
@@ -233,6 +234,9 @@ ALSO: Mapping[str, frozenset[str]] = {
 #: A model without a head says little about its task, so a tag may say nearly anything.
 HEADLESS = frozenset(("feature-extraction", "image-feature-extraction"))
 
+#: Auto classes that load a model without saying what it is for.
+GENERAL = frozenset(("AutoModel", "AutoModelForPreTraining"))
+
 #: Keys of config.json that only a model that sees, or hears, has.
 VISION_KEYS = _words(
     "vision_config visual vision_tower mm_vision_tower vision_model vit_config vision_cfg image_token_id",
@@ -278,7 +282,7 @@ FAMILIES: tuple[tuple[str, str], ...] = (
     (r"qwen\d?(?:\.\d)?-?audio|ultravox|salmonn|audio-flamingo", "audio-text-to-text"),
     (r"video-?(?:llava|llama|chat)\w*|llava-next-video", "video-text-to-text"),
     (
-        r"\w*vl|\w*vlm|\w*-v|llava\w*|idefics\w*|paligemma\w*|florence|molmo|pixtral|mllama|vision|minicpm-?v"
+        r"\w*vl|\w*vlm|\w*-v(?!\d)|llava\w*|idefics\w*|paligemma\w*|florence|molmo|pixtral|mllama|vision|minicpm-?v"
         r"|cogvlm\w*|internvl\w*|blip\w*|kosmos|fuyu|\w*ocr\w*|docling|cosmos-reason\w*|medgemma|gemma-3n|nougat|donut",
         "image-text-to-text",
     ),

@@ -62,15 +62,15 @@ def tasks_of_class(
     if narrower:
         return narrower
     autos = tables.transformers().of_class(name)
-    if autos:
+    if autos and autos[0].name not in conventions.GENERAL:
         return autos[0].tasks[:1] if autos[0].name == "AutoModelForSeq2SeqLM" else autos[0].tasks
     for part, task in conventions.PARTS:
         if part in name:
             return (task,)
     for endings, task in conventions.ENDINGS:
-        if name.endswith(endings):
+        if name.endswith(endings) and not (autos and task.startswith("{")):
             return _open_task(task, config or {}, seen, name)
-    return ()
+    return autos[0].tasks if autos else ()
 
 
 def compatible(tasks: tuple[str, ...], architecture: str | None, model_type: object, task: str) -> bool:
@@ -108,7 +108,7 @@ def hinted(names: object) -> tuple[str, str] | None:
     """
     if not isinstance(names, str):
         return None
-    text = names.replace("\\", "/").lower()
+    text = names.replace("\\", "/").replace("_", "-").lower()
     text = "/".join(text.rstrip("/").split("/")[-3:])
     for pattern, task in _hint_patterns():
         found = pattern.search(text)

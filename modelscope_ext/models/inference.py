@@ -68,7 +68,8 @@ def _diffusers(evidence: Evidence) -> Head | None:
                 return Head(tuple(tasks.split()), Reason("config.json", "_class_name", name, text))
         text = f"{name} is one component of a pipeline and does nothing alone"
         return Head((), Reason("config.json", "_class_name", name, text))
-    return _base_model(evidence) or None
+    usual = Reason("(table)", "diffusers", "text-to-image", "what models of diffusers are most often for")
+    return _base_model(evidence) or Head(("text-to-image",), usual)
 
 
 def _diffusers_class(evidence: Evidence, file: str, name: str) -> Head | None:

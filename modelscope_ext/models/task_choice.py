@@ -143,7 +143,7 @@ def _known(fact: Fact, choice: TaskChoice) -> str | None:
 
 def _serves(evidence: Evidence, match: Match, task: str) -> bool:
     """Whether the claim's own tasks leave room for `task`; the default of a library leaves room for anything."""
-    if not match.tasks:
+    if not match.tasks or (match.because and match.because[-1].file == "(table)"):
         return True
     names = evidence.get("config.json", "architectures")
     name = names[0] if isinstance(names, list) and names and isinstance(names[0], str) else None

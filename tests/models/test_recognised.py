@@ -30,8 +30,14 @@ FIXTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"model_index.json": {"_class_name": "FluxPipeline"}, "vae/config.json": {"_class_name": "AutoencoderKL"}},
         {"model_index.json": {"layer.0": {"offset": 0, "size": 8}}, "main.cpp": 9},
     ),
-    "setfit": ({"config_setfit.json": {"labels": None}, "model_head.pkl": 9}, {"model_head.pkl": 9, "modules.json": []}),
-    "model2vec": ({"config.json": {"model_type": "model2vec"}, "model.safetensors": 9}, {"config.json": {"model_type": "bert"}}),
+    "setfit": (
+        {"config_setfit.json": {"labels": None}, "model_head.pkl": 9},
+        {"model_head.pkl": 9, "modules.json": []},
+    ),
+    "model2vec": (
+        {"config.json": {"model_type": "model2vec"}, "model.safetensors": 9},
+        {"config.json": {"model_type": "bert"}},
+    ),
     "pylate": (
         {"modules.json": [{"idx": 0, "type": "pylate.models.Dense.Dense"}], "config.json": _BERT},
         {"modules.json": [{"idx": 0, "type": "sentence_transformers.models.Dense"}], "config.json": _BERT},
@@ -49,26 +55,46 @@ FIXTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"adapter_config.json": {"peft_type": "LORA", "base_model_name_or_path": "x/y"}},
     ),
     "peft": (
-        {"adapter_config.json": {"peft_type": "LORA", "base_model_name_or_path": "x/y"}, "adapter_model.safetensors": 9},
+        {
+            "adapter_config.json": {"peft_type": "LORA", "base_model_name_or_path": "x/y"},
+            "adapter_model.safetensors": 9,
+        },
         {"adapter_config.json": {"config": {}, "model_class": "BertModel"}},
     ),
-    "gliner": ({"gliner_config.json": {"model_name": "x"}, "pytorch_model.bin": 9}, {"gliner.py": 9, "pytorch_model.bin": 9}),
+    "gliner": (
+        {"gliner_config.json": {"model_name": "x"}, "pytorch_model.bin": 9},
+        {"gliner.py": 9, "pytorch_model.bin": 9},
+    ),
     "span-marker": ({"config.json": {"model_type": "span-marker"}}, {"config.json": {"model_type": "bert"}}),
     "chronos": (
-        {"config.json": {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"], "chronos_config": {"n_tokens": 9}}},
+        {
+            "config.json": {
+                "model_type": "t5",
+                "architectures": ["T5ForConditionalGeneration"],
+                "chronos_config": {"n_tokens": 9},
+            }
+        },
         {"config.json": {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}},
     ),
-    "uni2ts": ({"config.json": {"patch_sizes": [8], "num_layers": 6, "d_model": 384}}, {"config.json": {"patch_size": 8, "num_layers": 6}}),
+    "uni2ts": (
+        {"config.json": {"patch_sizes": [8], "num_layers": 6, "d_model": 384}},
+        {"config.json": {"patch_size": 8, "num_layers": 6}},
+    ),
     "colbert": ({"config.json": {"model_type": "bert", "architectures": ["HF_ColBERT"]}}, {"config.json": _BERT}),
     "speechbrain": (
         {"config.json": {"speechbrain_interface": "EncoderASR"}, "hyperparams.yaml": "a: 1\n"},
         {"hyperparams.yaml": "lr: 0.1\n", "train.py": 9},
     ),
     "mindformers": (
-        {"run.yaml": "trainer:\n  type: CausalLanguageModelingTrainer\nrun_mode: predict\nmodel:\n  model_config:\n    type: LlamaConfig\n"},
+        {
+            "run.yaml": "trainer:\n  type: CausalLanguageModelingTrainer\nrun_mode: predict\nmodel:\n  model_config:\n    type: LlamaConfig\n"
+        },
         {"run.yaml": "trainer: pytorch_lightning\nmodel: resnet\n"},
     ),
-    "funasr-onnx": ({"am.mvn": 9, "model_quant.onnx": 9, "config.yaml": "frontend_conf:\n  fs: 16000\n"}, {"model_quant.onnx": 9}),
+    "funasr-onnx": (
+        {"am.mvn": 9, "model_quant.onnx": 9, "config.yaml": "frontend_conf:\n  fs: 16000\n"},
+        {"model_quant.onnx": 9},
+    ),
     "funasr": (
         {"am.mvn": 9, "model.pt": 9, "config.yaml": "model: Paraformer\nfrontend_conf:\n  fs: 16000\n"},
         {"model.pt": 9, "config.yaml": "model: resnet50\nepochs: 3\n"},
@@ -78,16 +104,28 @@ FIXTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"model_config.json": {"hidden": 3}, "weights.pdparams": 9},
     ),
     "paddleocr": (
-        {"inference.yml": "Global:\n  model_name: PP-OCRv5_mobile_rec\nPostProcess:\n  name: CTC\n", "inference.pdiparams": 9},
+        {
+            "inference.yml": "Global:\n  model_name: PP-OCRv5_mobile_rec\nPostProcess:\n  name: CTC\n",
+            "inference.pdiparams": 9,
+        },
         {"inference.yml": "steps: []\n"},
     ),
     "paddlespeech": ({"snapshot_iter_1.pdz": 9, "phone_id_map.txt": 9, "speech_stats.npy": 9}, {"phone_id_map.txt": 9}),
     "paddle": ({"inference.pdmodel": 9, "inference.pdiparams": 9}, {"inference.onnx": 9}),
-    "onnxruntime-genai": ({"genai_config.json": {"model": {"type": "phi3"}}, "model.onnx": 9}, {"generation_config.json": {}, "model.onnx": 9}),
+    "onnxruntime-genai": (
+        {"genai_config.json": {"model": {"type": "phi3"}}, "model.onnx": 9},
+        {"generation_config.json": {}, "model.onnx": 9},
+    ),
     "piper": ({"en_US-amy-low.onnx": 9, "en_US-amy-low.onnx.json": 9}, {"en_US-amy-low.onnx": 9}),
-    "sherpa-onnx": ({"tokens.txt": 9, "encoder.int8.onnx": 9, "decoder.onnx": 9, "joiner.onnx": 9}, {"tokens.txt": 9, "model.onnx": 9}),
+    "sherpa-onnx": (
+        {"tokens.txt": 9, "encoder.int8.onnx": 9, "decoder.onnx": 9, "joiner.onnx": 9},
+        {"tokens.txt": 9, "model.onnx": 9},
+    ),
     "triton": ({"config.pbtxt": 9, "1/model.onnx": 9}, {"1/model.onnx": 9, "config.txt": 9}),
-    "mlc-llm": ({"mlc-chat-config.json": {"model_lib": "x"}, "params_shard_0.bin": 9}, {"config.json": _LLAMA, "pytorch_model.bin": 9}),
+    "mlc-llm": (
+        {"mlc-chat-config.json": {"model_lib": "x"}, "params_shard_0.bin": 9},
+        {"config.json": _LLAMA, "pytorch_model.bin": 9},
+    ),
     "mlx": (
         {"config.json": {**_LLAMA, "quantization": {"group_size": 64, "bits": 4}}, "model.safetensors": 9},
         {"config.json": {**_LLAMA, "quantization_config": {"quant_method": "gptq", "bits": 4}}, "model.safetensors": 9},
@@ -97,46 +135,117 @@ FIXTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"model.bin": 9, "vocab.txt": 9},
     ),
     "nemo": ({"stt_en_conformer_ctc_small.nemo": 9}, {"nemo.py": 9, "model.pt": 9}),
-    "espnet": ({"meta.yaml": "espnet: 0.10\n", "exp/asr_train/config.yaml": 9, "exp/asr_train/valid.pth": 9}, {"meta.yaml": "a: 1\n"}),
+    "espnet": (
+        {"meta.yaml": "espnet: 0.10\n", "exp/asr_train/config.yaml": 9, "exp/asr_train/valid.pth": 9},
+        {"meta.yaml": "a: 1\n"},
+    ),
     "pyannote-audio": (
-        {"config.yaml": "version: 3.1.0\npipeline:\n  name: pyannote.audio.pipelines.SpeakerDiarization\n  params: {}\n"},
+        {
+            "config.yaml": "version: 3.1.0\npipeline:\n  name: pyannote.audio.pipelines.SpeakerDiarization\n  params: {}\n"
+        },
         {"config.yaml": "pipeline:\n  steps: 3\n"},
     ),
-    "openvino": ({"openvino_model.xml": 9, "openvino_model.bin": 9, "config.json": _BERT}, {"config.json": _BERT, "model.safetensors": 9, "openvino/openvino_model.xml": 9}),
+    "openvino": (
+        {"openvino_model.xml": 9, "openvino_model.bin": 9, "config.json": _BERT},
+        {"config.json": _BERT, "model.safetensors": 9, "openvino/openvino_model.xml": 9},
+    ),
     "rkllm": ({"qwen2-w8a8.rkllm": 9, "config.json": _LLAMA}, {"rkllm.py": 9, "config.json": _LLAMA}),
     "rknn": ({"vision.rknn": 9}, {"rknn.md": 9, "vision.onnx": 9}),
     "timm": (
-        {"config.json": {"architecture": "resnet50", "num_classes": 1000, "pretrained_cfg": {"tag": "a1_in1k"}}, "model.safetensors": 9},
+        {
+            "config.json": {"architecture": "resnet50", "num_classes": 1000, "pretrained_cfg": {"tag": "a1_in1k"}},
+            "model.safetensors": 9,
+        },
         {"config.json": {"model_type": "resnet", "architectures": ["ResNetForImageClassification"]}},
     ),
-    "open-clip": ({"open_clip_config.json": {"model_cfg": {}}, "open_clip_pytorch_model.bin": 9}, {"config.json": {"model_type": "clip", "architectures": ["CLIPModel"]}, "open_clip_config.json": {}}),
-    "bertopic": ({"topics.json": 9, "topic_embeddings.safetensors": 9, "config.json": {"calculate_probabilities": False}}, {"topics.json": 9}),
+    "open-clip": (
+        {"open_clip_config.json": {"model_cfg": {}}, "open_clip_pytorch_model.bin": 9},
+        {"config.json": {"model_type": "clip", "architectures": ["CLIPModel"]}, "open_clip_config.json": {}},
+    ),
+    "bertopic": (
+        {"topics.json": 9, "topic_embeddings.safetensors": 9, "config.json": {"calculate_probabilities": False}},
+        {"topics.json": 9},
+    ),
     "flair": ({"final-model.pt": 9, "training.log": 9, "loss.tsv": 9}, {"model.pt": 9, "training.log": 9}),
-    "spacy": ({"meta.json": 9, "config.cfg": 9, "ner/model": 9, "vocab/strings.json": 9}, {"meta.json": 9, "setup.cfg": 9}),
+    "spacy": (
+        {"meta.json": 9, "config.cfg": 9, "ner/model": 9, "vocab/strings.json": 9},
+        {"meta.json": 9, "setup.cfg": 9},
+    ),
     "stanza": ({"models/default.zip": 9, "models/tokenize/ewt.pt": 9}, {"models/model.zip": 9}),
     "allennlp": ({"weights.th": 9, "config.json": {"dataset_reader": {"type": "srl"}}}, {"weights.pth": 9}),
     "asteroid": ({"conf.yml": "optim: {}\n", "best_model.pth": 9}, {"conf.yml": "a: 1\n"}),
-    "coqui-tts": ({"config.json": {"model": "vits", "audio": {"sample_rate": 22050}}, "best_model.pth": 9}, {"config.json": {"model": "vits", "lr": 1}}),
-    "kokoro": ({"config.json": {"istftnet": {"gen_istft_n_fft": 20}}, "kokoro-v1_0.pth": 9}, {"config.json": {"n_fft": 20}, "model.pth": 9}),
+    "coqui-tts": (
+        {"config.json": {"model": "vits", "audio": {"sample_rate": 22050}}, "best_model.pth": 9},
+        {"config.json": {"model": "vits", "lr": 1}},
+    ),
+    "kokoro": (
+        {"config.json": {"istftnet": {"gen_istft_n_fft": 20}}, "kokoro-v1_0.pth": 9},
+        {"config.json": {"n_fft": 20}, "model.pth": 9},
+    ),
     "audiocraft": ({"state_dict.bin": 9, "compression_state_dict.bin": 9}, {"state_dict.bin": 9}),
     "ultralytics": ({"yolov8n.pt": 9}, {"model.pt": 9, "yolo.md": 9}),
-    "detectron2": ({"config.yaml": "MODEL:\n  META_ARCHITECTURE: GeneralizedRCNN\n", "model.pth": 9}, {"config.yaml": "MODEL: resnet\n", "model.pth": 9}),
+    "detectron2": (
+        {"config.yaml": "MODEL:\n  META_ARCHITECTURE: GeneralizedRCNN\n", "model.pth": 9},
+        {"config.yaml": "MODEL: resnet\n", "model.pth": 9},
+    ),
     "mmdet": ({"config.py": 9, "epoch_12.pth": 9}, {"config.py": 9, "best.pth": 9}),
     "fairseq": ({"dict.en.txt": 9, "dict.de.txt": 9, "model.pt": 9}, {"dict.json": 9, "model.pt": 9}),
-    "mistral-inference": ({"params.json": {"dim": 4096}, "consolidated.safetensors": 9, "tekken.json": 9}, {"params.json": {"lr": 1}, "train.py": 9}),
-    "llama-models": ({"params.json": {"dim": 4096}, "consolidated.00.pth": 9, "tokenizer.model": 9}, {"params.json": {"dim": 4096}}),
+    "mistral-inference": (
+        {"params.json": {"dim": 4096}, "consolidated.safetensors": 9, "tekken.json": 9},
+        {"params.json": {"lr": 1}, "train.py": 9},
+    ),
+    "llama-models": (
+        {"params.json": {"dim": 4096}, "consolidated.00.pth": 9, "tokenizer.model": 9},
+        {"params.json": {"dim": 4096}},
+    ),
     "rwkv": ({"RWKV-x060-World-1B6.pth": 9}, {"rwkv.py": 9}),
-    "exllamav2": ({"config.json": {**_LLAMA, "quantization_config": {"quant_method": "exl2"}}, "output.safetensors": 9}, {"config.json": {**_LLAMA, "quantization_config": {"quant_method": "awq"}}, "model.safetensors": 9}),
-    "tensorrt-llm": ({"config.json": {"pretrained_config": {"architecture": "LlamaForCausalLM"}, "build_config": {"max_batch_size": 1}}, "rank0.engine": 9}, {"config.json": _LLAMA}),
+    "exllamav2": (
+        {"config.json": {**_LLAMA, "quantization_config": {"quant_method": "exl2"}}, "output.safetensors": 9},
+        {"config.json": {**_LLAMA, "quantization_config": {"quant_method": "awq"}}, "model.safetensors": 9},
+    ),
+    "tensorrt-llm": (
+        {
+            "config.json": {
+                "pretrained_config": {"architecture": "LlamaForCausalLM"},
+                "build_config": {"max_batch_size": 1},
+            },
+            "rank0.engine": 9,
+        },
+        {"config.json": _LLAMA},
+    ),
     "tensorrt": ({"unet.engine": 9}, {"engine.py": 9}),
-    "vllm": ({**card(library_name="vllm"), "config.json": _LLAMA}, {**card(tags=["vllm-compatible"]), "config.json": _LLAMA}),
-    "sglang": ({**card(library_name="sglang"), "config.json": _LLAMA}, {**card(tags=["sglang-like"]), "config.json": _LLAMA}),
-    "lerobot": ({"config.json": {"type": "act", "input_features": {"a": 1}, "output_features": {"b": 1}}, "model.safetensors": 9}, {"config.json": {"type": "act", "hidden": 3}}),
-    "stable-baselines3": ({"config.json": {"policy_class": {":type:": "x"}, "verbose": 1}, "ppo-LunarLander-v2.zip": 9}, {"config.json": {"policy": "x"}, "data.zip": 9}),
-    "sample-factory": ({"cfg.json": 9, "sf_log.txt": 9, "checkpoint_p0/best.pth": 9}, {"cfg.json": 9, "checkpoint/best.pth": 9}),
-    "ml-agents": ({"configuration.yaml": "behaviors:\n  Huggy: {}\n", "Huggy.onnx": 9}, {"configuration.yaml": "a: 1\n", "Huggy.onnx": 9}),
+    "vllm": (
+        {**card(library_name="vllm"), "config.json": _LLAMA},
+        {**card(tags=["vllm-compatible"]), "config.json": _LLAMA},
+    ),
+    "sglang": (
+        {**card(library_name="sglang"), "config.json": _LLAMA},
+        {**card(tags=["sglang-like"]), "config.json": _LLAMA},
+    ),
+    "lerobot": (
+        {
+            "config.json": {"type": "act", "input_features": {"a": 1}, "output_features": {"b": 1}},
+            "model.safetensors": 9,
+        },
+        {"config.json": {"type": "act", "hidden": 3}},
+    ),
+    "stable-baselines3": (
+        {"config.json": {"policy_class": {":type:": "x"}, "verbose": 1}, "ppo-LunarLander-v2.zip": 9},
+        {"config.json": {"policy": "x"}, "data.zip": 9},
+    ),
+    "sample-factory": (
+        {"cfg.json": 9, "sf_log.txt": 9, "checkpoint_p0/best.pth": 9},
+        {"cfg.json": 9, "checkpoint/best.pth": 9},
+    ),
+    "ml-agents": (
+        {"configuration.yaml": "behaviors:\n  Huggy: {}\n", "Huggy.onnx": 9},
+        {"configuration.yaml": "a: 1\n", "Huggy.onnx": 9},
+    ),
     "unity-sentis": ({"model.sentis": 9}, {"sentis.cs": 9}),
-    "sklearn": ({"model.skops": 9, "config.json": {"sklearn": {"task": "tabular-regression"}}}, {"config.json": {"task": "tabular-regression"}}),
+    "sklearn": (
+        {"model.skops": 9, "config.json": {"sklearn": {"task": "tabular-regression"}}},
+        {"config.json": {"task": "tabular-regression"}},
+    ),
     "xgboost": ({"model.ubj": 9}, {"model.json": 9}),
     "lightgbm": ({"lightgbm_model.txt": 9}, {"model.txt": 9}),
     "catboost": ({"model.cbm": 9}, {"catboost_info.md": 9}),
@@ -145,10 +254,19 @@ FIXTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "gguf": ({"llama-3-8b-Q4_K_M.gguf": 9}, {"config.json": _LLAMA, "model.safetensors": 9, "llama.gguf": 9}),
     "ggml": ({"ggml-base.en.bin": 9}, {"pytorch_model.bin": 9}),
     "llamafile": ({"llava.llamafile": 9}, {"llamafile.md": 9}),
-    "keras": ({"saved_model.pb": 9, "keras_metadata.pb": 9, "variables/variables.index": 9}, {"config.json": _BERT, "model.safetensors": 9, "tf_model.h5": 9}),
-    "tensorflow": ({"saved_model.pb": 9, "variables/variables.index": 9}, {"config.json": _BERT, "model.safetensors": 9, "saved_model.pb": 9}),
+    "keras": (
+        {"saved_model.pb": 9, "keras_metadata.pb": 9, "variables/variables.index": 9},
+        {"config.json": _BERT, "model.safetensors": 9, "tf_model.h5": 9},
+    ),
+    "tensorflow": (
+        {"saved_model.pb": 9, "variables/variables.index": 9},
+        {"config.json": _BERT, "model.safetensors": 9, "saved_model.pb": 9},
+    ),
     "tflite": ({"model.tflite": 9}, {"model.tflite": 9, "model.safetensors": 9, "config.json": _BERT}),
-    "coreml": ({"Model.mlpackage/Data/weights/weight.bin": 9, "Model.mlpackage/Manifest.json": 9}, {"coreml/Model.mlmodel": 9, "config.json": _BERT, "model.safetensors": 9}),
+    "coreml": (
+        {"Model.mlpackage/Data/weights/weight.bin": 9, "Model.mlpackage/Manifest.json": 9},
+        {"coreml/Model.mlmodel": 9, "config.json": _BERT, "model.safetensors": 9},
+    ),
     "tfjs": ({"model.json": 9, "group1-shard1of2.bin": 9, "group1-shard2of2.bin": 9}, {"model.json": 9}),
     "ncnn": ({"model.ncnn.param": 9, "model.ncnn.bin": 9}, {"model.params.md": 9}),
     "mnn": ({"llm.mnn": 9, "llm.mnn.weight": 9, "llm_config.json": 9}, {"llm_config.json": 9}),
@@ -159,12 +277,15 @@ FIXTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "diffsynth": (card(library_name="DiffSynth-Studio"), card(tags=["diffsynthesis"])),
     "optimum-habana": (card(library_name="optimum-habana"), card(tags=["gaudi"])),
     "executorch": ({"model.pte": 9}, {"pte.md": 9}),
-    "xtuner": ({"xtuner_config.py": 9, "epoch_1.pth": 9}, {"xtuner_config.py": 9, "adapter_config.json": {"peft_type": "LORA"}}),
+    "xtuner": (
+        {"xtuner_config.py": 9, "epoch_1.pth": 9},
+        {"xtuner_config.py": 9, "adapter_config.json": {"peft_type": "LORA"}},
+    ),
     "transformers": (card(library_name="transformers"), card(tags=["transformer"])),
     "onnxruntime": (card(library_name="onnx"), card(tags=["onnx-like"])),
     "transformers.js": (card(library_name="Transformers.js"), card(tags=["javascript"])),
     "modelscope": (card(library_name="ModelScope"), card(tags=["scope"])),
-}  # fmt: skip
+}
 
 
 def snapshot(files: dict[str, Any]) -> Snapshot:

@@ -177,7 +177,6 @@ ROWS: tuple[Library, ...] = (
         spellings="mindspore-lite mindnlp mindcv mindocr mindaudio mindyolo",
         infer="named",
     ),
-    Library("mindone", "mindspore", pip("mindone"), "", (), infer="heads"),
     Library("openmind", "pytorch", pip("openmind"), "", (), infer="heads"),
     Library(
         "diffsynth",
@@ -226,4 +225,5 @@ ROWS: tuple[Library, ...] = (
         infer="heads",
     ),
     Library("modelscope", "pytorch", 'pip install "modelscope-ext[modelscope]"', "", (), spellings="ms"),
+    Library("mindone", "mindspore", pip("mindone"), "", (), infer="heads"),
 )

@@ -11,7 +11,7 @@ ROWS: tuple[Library, ...] = (
         "diffusers",
         "pytorch",
         'pip install "modelscope-ext[diffusers]"',
-        "text-to-image",
+        "",
         (
             "model_index.json:_class_name",
             "modular_model_index.json:_class_name",
