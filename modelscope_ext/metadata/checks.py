@@ -162,7 +162,8 @@ def _check_level(
     for key in _SIZES.keys() & level.keys():
         limit = getattr(limits, _SIZES[key])
         value = level[key]
-        for size in value if isinstance(value, list) else (value,):
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else (value,)
+        for size in parts:
             if strict and key in _STRICT and size is not None:
                 _check_whole(name, prefix + key, size, 1 if key in _POSITIVE else 0, source)
             if isinstance(size, int | float) and size > limit:

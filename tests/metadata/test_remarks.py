@@ -14,7 +14,8 @@ def test_a36_code_in_the_folder_is_listed():
 
 def test_a03_a_grant_in_a_file_is_reported_and_named():
     texts = {
-        "config.json": '{"model_type": "x", "text_config": {"trust_remote_code": true}, "l": [{"trust_remote_code": 1}]}',
+        "config.json": '{"model_type": "x", "text_config": {"trust_remote_code": true},'
+        ' "l": [{"trust_remote_code": 1}]}',
         "sentence_bert_config.json": '{"model_args": {"trust_remote_code": true}}',
         "generation_config.json": '{"trust_remote_code": false}',
         "tokenizer_config.json": '{"note": "trust_remote_code"}',

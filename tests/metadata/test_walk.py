@@ -80,7 +80,7 @@ def test_c21_deep_folders_are_not_entered(tmp_path):
 
 def test_c21_very_deep_folders_do_no_harm(tmp_path):
     here = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(2000):
+    for _ in range(60):  # a path three times as long as a system call takes
         os.mkdir("d" * 200, dir_fd=here)
         below = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
         os.close(here)
