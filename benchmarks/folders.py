@@ -39,8 +39,8 @@ Text for its readers.
 """
 
 
-def plain_transformers(folder: Path) -> Path:
-    """Write what `save_pretrained` writes for a small text classifier, with a card; the weights are zeros."""
+def plain_transformers(folder: Path, *, card: bool = True) -> Path:
+    """Write what `save_pretrained` writes for a small text classifier, and a card; the weights are zeros."""
     folder.mkdir()
     words = {f"word{number}": number for number in range(1000)}
     tokenizer = {"version": "1.0", "added_tokens": [], "model": {"type": "WordPiece", "vocab": words}}
@@ -54,7 +54,8 @@ def plain_transformers(folder: Path) -> Path:
     }
     for name, value in files.items():
         (folder / name).write_text(json.dumps(value, indent=2), encoding="utf-8")
-    (folder / "README.md").write_text(_CARD, encoding="utf-8")
+    if card:
+        (folder / "README.md").write_text(_CARD, encoding="utf-8")
     (folder / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
     header = {"__metadata__": {"format": "pt"}}
     for layer in range(30):

@@ -85,17 +85,20 @@ def process(*arguments: str) -> Timer:
 def repeated(
     work: Callable[[], object], *, before: Callable[[], object] = lambda: None, at_least: float = 0.02
 ) -> Timer:
-    """Time `work` in this process, often enough to last `at_least` seconds; `before` is not counted."""
+    """Time `work` in this process; `before` is not counted.
+
+    One value is the median of as many rounds as last `at_least` seconds: a round in which the processor was taken away
+    does not count for much.
+    """
 
     def timer() -> float:
-        taken, times = 0.0, 0
-        while taken < at_least or times < 3:
+        rounds: list[float] = []
+        while sum(rounds) < at_least or len(rounds) < 3:
             before()
             start = time.perf_counter()
             work()
-            taken += time.perf_counter() - start
-            times += 1
-        return taken / times
+            rounds.append(time.perf_counter() - start)
+        return statistics.median(rounds)
 
     return timer
 
@@ -130,4 +133,5 @@ def _scratch() -> str:
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    return {**kept, **offline, "PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": f"{_scratch()}/bytecode"}
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return {**kept, **offline, "PYTHONPATH": path, "PYTHONPYCACHEPREFIX": f"{_scratch()}/bytecode"}

@@ -72,41 +72,46 @@ def _inspect_and_nothing(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, T
     )
 
 
-def _read_all(folder: Path) -> None:
-    """List the folder and parse its metadata files, as the fastest possible resolver would have to."""
+def _reading(folder: Path) -> Callable[[], None]:
+    """Return what the fastest possible resolver would have to do: list the folder, read and parse the same files."""
     import orjson
 
-    with os.scandir(folder) as entries:
-        found = [(entry.path, entry.stat().st_size) for entry in entries]
-    for path, _ in found:
-        if path.endswith(".json"):
-            with open(path, "rb") as stream:
-                orjson.loads(stream.read())
+    from modelscope_ext.metadata.evidence import collect
+    from modelscope_ext.metadata.snapshot import Snapshot
+
+    needed = {*collect(Snapshot.from_folder(folder)).documents, "README.md"}
+
+    def read() -> None:
+        with os.scandir(folder) as entries:
+            found = [(entry.name, entry.path, entry.stat().st_size) for entry in entries]
+        for name, path, _ in found:
+            if name in needed:
+                with open(path, "rb") as stream:
+                    data = stream.read()
+                if name.endswith(".json"):
+                    orjson.loads(data)
+
+    return read
 
 
-def _resolve_first(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
-    from modelscope_ext.models.resolve import cache_clear, resolve
+def _resolve(*, card: bool, again: bool) -> Callable[[Path], tuple[tuple[str, Timer], tuple[str, Timer]]]:
+    def make(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
+        from modelscope_ext.models.resolve import cache_clear, resolve
 
-    folder = plain_transformers(scratch / "first")
-    return (
-        ("resolve(folder), first time", repeated(lambda: resolve(folder), before=cache_clear)),
-        ("scandir + orjson on its files", repeated(lambda: _read_all(folder))),
-    )
+        folder = plain_transformers(scratch / "model", card=card)
+        forget = (lambda: None) if again else cache_clear
+        return (
+            ("resolve(folder)", repeated(lambda: resolve(folder), before=forget)),
+            ("scandir + orjson, same files", repeated(_reading(folder))),
+        )
 
-
-def _resolve_again(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
-    from modelscope_ext.models.resolve import resolve
-
-    folder = plain_transformers(scratch / "again")
-    return (
-        ("resolve(folder), unchanged", repeated(lambda: resolve(folder))),
-        ("scandir + orjson on its files", repeated(lambda: _read_all(folder))),
-    )
+    return make
 
 
 def _config(size: int) -> Callable[[Path], tuple[tuple[str, Timer], tuple[str, Timer]]]:
     def make(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
         from modelscope.utils.config import Config as TheirConfig
+
         from modelscope_ext.utils.config import Config
 
         path = str(configuration(scratch / f"configuration-{size}.json", size))
@@ -129,8 +134,9 @@ ROWS = {
     "import": Row("import, whole process", _import, 1 / 30, check=_imports_nothing_heavy),
     "inspect": Row("inspect, cold", _inspect, 1 / 60, repeats=5, check=_inspect_imports_nothing_heavy),
     "inspect-bare": Row("inspect against an empty Python", _inspect_and_nothing, None, repeats=15),
-    "resolve": Row("resolve, first time", _resolve_first, 10, repeats=15),
-    "resolve-again": Row("resolve, nothing changed", _resolve_again, 3, repeats=15),
+    "resolve": Row("resolve, first time", _resolve(card=False, again=False), 10, repeats=15),
+    "resolve-card": Row("resolve, with a card (YAML)", _resolve(card=True, again=False), None, repeats=15),
+    "resolve-again": Row("resolve, nothing changed", _resolve(card=True, again=True), 3, repeats=15),
     "config-300B": Row("Config.from_file, 300 B", _config(300), 1 / 10, repeats=11),
     "config-100kB": Row("Config.from_file, 100 kB", _config(100_000), 1 / 8, repeats=7),
     "config-2MB": Row("Config.from_file, 2 MB", _config(2_000_000), 1 / 4, repeats=5),
