@@ -69,6 +69,10 @@ def _dumper() -> Any:
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
+    def text(dumper: Any, value: str) -> Any:  # PyYAML forgets to escape U+0085 and its like outside double quotes
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if value.isprintable() else '"')
+
+    Dumper.add_representer(str, text)
     first = list("-+.0123456789")
     Dumper.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+)$"), first)
     number = re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$")
@@ -96,7 +100,9 @@ def _plain(value: Any, path: str, form: str) -> Any:
             name = _key(key, path, form)
             here = f"{path}.{key}" if path else str(key)
             if name in plain:
-                raise ConfigKeyError(f"{_at(here)}: two keys are {name!r} in {form}. Rename one of them.")
+                raise ConfigKeyError(
+                    f"{_at(here)}: two keys are {printable(repr(name), 60)} in {form}. Rename one of them."
+                )
             plain[name] = _plain(item, here, form)
         return plain
     if isinstance(value, list | tuple):
@@ -113,7 +119,7 @@ def _at(path: str) -> str:
 
 def _key(key: Any, path: str, form: str) -> Any:
     if not isinstance(key, str | int | float | type(None)):
-        raise ConfigTypeError(f"{_at(path)}: the key {printable(key, 60)!r} cannot be expressed in {form}.")
+        raise ConfigTypeError(f"{_at(path)}: the key {printable(repr(key), 60)} cannot be expressed in {form}.")
     key = _plain(key, path, form)
     if form == "YAML" or isinstance(key, str):
         return key
@@ -140,7 +146,7 @@ def as_python(values: Mapping[Any, Any], *, strict: bool) -> str:
     lines = []
     for key in keys:
         if strict and (not isinstance(key, str) or key.startswith("__")):
-            raise ConfigKeyError(f"a .py configuration cannot hold the key {printable(key, 60)!r}. Dump to .yaml.")
+            raise ConfigKeyError(f"a .py configuration cannot hold the key {printable(repr(key), 60)}. Dump to .yaml.")
         name = key if _is_name(key) else f"globals()[{key!r}]"
         lines.append(f"{name} = {_literal(values[key], str(key), 0, strict, call or key == 'dict')}\n")
     return _formatted("".join(lines))

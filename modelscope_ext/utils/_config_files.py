@@ -1,7 +1,7 @@
 """Reading configuration files: bounded, without copies, with `_base_` inheritance that stays inside one folder."""
 
 # Paths stay strings: they are compared as text before anything is opened.
-# ruff: noqa: PTH100, PTH109, PTH111, PTH118, PTH119, PTH120, PTH122
+# ruff: noqa: PTH118, PTH119, PTH120, PTH122
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class _Reading:
 
 def refuse_trust(trust_remote_code: object) -> NoReturn:
     """Raise: "False" or 1 is no decision."""
-    raise OptionError(f"trust_remote_code={printable(trust_remote_code, 40)!r}; expected exactly True or False.")
+    raise OptionError(f"trust_remote_code={printable(repr(trust_remote_code), 40)}; expected exactly True or False.")
 
 
 def limits_of(limits: Any) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _not_found(path: str) -> str:
     try:
         there = [entry for entry in os.listdir(folder or ".") if entry.endswith(FORMATS)]
     except OSError:
-        return f"{printable(path, 300)}: no such file; the folder {printable(folder, 200)!r} does not exist."
+        return f"{printable(path, 300)}: no such file; the folder {printable(repr(folder), 200)} does not exist."
     hint = did_you_mean(name, there) or f" There: {printable(listing(there), 200)}."
     return f"{printable(path, 300)}: no such file.{hint}"
 
@@ -125,7 +125,7 @@ def load(path: str, *, trusted: bool, limits: Any = None, base_root: str | None 
     kind = os.path.splitext(path)[1]
     if kind not in FORMATS:
         raise ConfigFileError(
-            f"{printable(path, 300)}: the ending {printable(kind)!r} is no format of a configuration; "
+            f"{printable(path, 300)}: the ending {printable(repr(kind))} is no format of a configuration; "
             f"expected one of {', '.join(FORMATS)}."
         )
     reading = _Reading(trusted, limits_of(limits), "", [])
@@ -133,7 +133,7 @@ def load(path: str, *, trusted: bool, limits: Any = None, base_root: str | None 
     values = _values(data, kind, path, reading, None, "")
     if BASE_KEY not in values:
         return Loaded(values, ((path, data),))
-    reading.root = os.path.realpath(base_root) if base_root is not None else os.path.dirname(path)
+    reading.root = base_root if base_root is not None else os.path.dirname(path)
     return _inherit(values, data, path, reading)
 
 
@@ -154,7 +154,7 @@ def _inherit(values: ConfigDict, data: bytes, path: str, reading: _Reading) -> L
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list | tuple) or not all(isinstance(base, str) for base in bases):
         raise MalformedMetadata(
-            f"{printable(path, 300)}: {BASE_KEY} is {printable(bases, 60)!r}; expected a path or a list of paths.",
+            f"{printable(path, 300)}: {BASE_KEY} is {printable(repr(bases), 60)}; expected a path or a list of paths.",
             file=path,
             field=BASE_KEY,
         )
@@ -165,7 +165,7 @@ def _inherit(values: ConfigDict, data: bytes, path: str, reading: _Reading) -> L
         for key in loaded.values:
             if key in inherited:
                 raise ConfigKeyError(
-                    f"{printable(path, 300)}: the key {printable(key)!r} is in two of its bases, "
+                    f"{printable(path, 300)}: the key {printable(repr(key))} is in two of its bases, "
                     f"{printable(origin[key])} and {printable(base)}. Set it in one of them."
                 )
             origin[key] = base
@@ -188,12 +188,12 @@ def _load_base(base: str, by: str, reading: _Reading) -> Loaded:
     kind = os.path.splitext(path)[1]
     if kind not in FORMATS:
         raise ConfigFileError(
-            f"{printable(by, 300)}: {BASE_KEY} names {printable(base)!r}; expected one of {', '.join(FORMATS)}."
+            f"{printable(by, 300)}: {BASE_KEY} names {printable(repr(base))}; expected one of {', '.join(FORMATS)}."
         )
     try:
         data = read(path, reading.limits.get("max_bytes", bounded.MAX_BYTES))
     except ConfigFileNotFound as error:
-        raise ConfigFileNotFound(f"{printable(by, 300)}: {BASE_KEY} names {printable(base)!r}. {error}") from error
+        raise ConfigFileNotFound(f"{printable(by, 300)}: {BASE_KEY} names {printable(repr(base))}. {error}") from error
     values = _values(data, kind, path, reading, BASE_KEY, by)
     if BASE_KEY not in values:
         return Loaded(values, ((path, data),))
@@ -204,7 +204,7 @@ def _base_path(base: str, by: str, reading: _Reading) -> str:
     """Return the path of `base`, which must be a file below the root and no link out of it."""
     if _URL.match(base):
         raise RedirectRefused(
-            f"{printable(by, 300)}: {BASE_KEY} names {printable(base)!r}, which is another source (nothing was "
+            f"{printable(by, 300)}: {BASE_KEY} names {printable(repr(base))}, which is another source (nothing was "
             f"opened). Copy that file into the folder and name it by its path.",
             file=by,
             field=BASE_KEY,
@@ -213,7 +213,7 @@ def _base_path(base: str, by: str, reading: _Reading) -> str:
     strange = "\\" in base or "\0" in base or not base.strip() or re.match(r"[A-Za-z]:", base)
     if strange or not _is_inside(path, reading.root):
         raise PathEscapeRefused(
-            f"{printable(by, 300)}: {BASE_KEY} names {printable(base)!r}, which is outside "
+            f"{printable(by, 300)}: {BASE_KEY} names {printable(repr(base))}, which is outside "
             f"{printable(reading.root, 200)} (nothing was opened). Move it there, or pass base_root= "
             "with the folder that holds all of them.",
             file=by,

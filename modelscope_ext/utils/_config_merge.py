@@ -28,7 +28,7 @@ def unfold(options: Mapping[Any, Any]) -> ConfigDict:
     for full_key, value in options.items():
         if not isinstance(full_key, str):
             raise ConfigTypeError(
-                f"the option {printable(full_key)!r} is no string; expected a key such as 'model.type'."
+                f"the option {printable(repr(full_key))} is no string; expected a key such as 'model.type'."
             )
         *parents, last = full_key.split(".")
         inside: dict[Any, Any] = unfolded
@@ -36,8 +36,8 @@ def unfold(options: Mapping[Any, Any]) -> ConfigDict:
             inside = inside.setdefault(key, ConfigDict())
             if not isinstance(inside, dict):
                 raise ConfigTypeError(
-                    f"the option {printable(full_key)!r} needs a dict at {printable(key)!r}, but another option sets "
-                    f"it to {printable(inside, 60)!r}. Give one of the two."
+                    f"the option {printable(repr(full_key))} needs a dict at {printable(repr(key))}, "
+                    f"but another option sets it to {printable(repr(inside), 60)}. Give one of the two."
                 )
         inside[last] = own(value)
     return unfolded
@@ -67,7 +67,7 @@ def merge(child: Any, base: Any, *, lists: bool, force: bool = True, path: str =
         elif isinstance(value, dict) and key in base and not value.get(DELETE_KEY, False):
             if not isinstance(base[key], (dict, list) if lists else dict):
                 raise ConfigTypeError(
-                    f"{printable(here)}: a dict cannot be merged into {printable(base[key], 60)!r}. "
+                    f"{printable(here)}: a dict cannot be merged into {printable(repr(base[key]), 60)}. "
                     f"Set '{DELETE_KEY}': True in the dict to replace the value."
                 )
             base[key] = merge(_without_delete(value), base[key], lists=lists, force=force, path=here)
@@ -81,7 +81,7 @@ def _merge_item(base: list[Any], key: Any, value: Any, force: bool, here: str) -
     if not (isinstance(key, str) and key.isascii() and key.isdigit()):
         raise ConfigTypeError(
             f"{printable(here)}: the base is a list of {len(base)} items; expected an index such as '0', "
-            f"not {printable(key)!r}."
+            f"not {printable(repr(key))}."
         )
     index = int(key)
     if index >= len(base):
@@ -97,7 +97,7 @@ def _merge_item(base: list[Any], key: Any, value: Any, force: bool, here: str) -
 def _merge_lists(value: list[Any], old: Any, force: bool, here: str) -> list[Any]:
     """Return `old` with `value` merged: by `type` where all items of both are dicts that have one, else replaced."""
     if not isinstance(old, list):
-        raise ConfigTypeError(f"{printable(here)}: type mismatch, a list cannot replace {printable(old, 60)!r}.")
+        raise ConfigTypeError(f"{printable(here)}: type mismatch, a list cannot replace {printable(repr(old), 60)}.")
     if not all(isinstance(item, dict) and "type" in item for item in old + value):
         return _clean(value) if force else old
     merged, used, kept = [], set(), []

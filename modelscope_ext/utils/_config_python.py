@@ -1,7 +1,7 @@
 """Running a `.py` configuration that the caller trusts, in a namespace that is thrown away."""
 
 # What is put back was text, too.
-# ruff: noqa: PTH100, PTH109, PTH111, PTH118, PTH119, PTH120, PTH122
+# ruff: noqa: PTH100, PTH109, PTH120
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def explain(error: json.JSONDecodeError) -> str:
     line = text.count("\n", 0, position) + 1
     column = position - (text.rfind("\n", 0, position) + 1) + 1
     rest = text[position:].split("\n", 1)[0].strip()
-    found = f", found {printable(rest, 40)!r}" if rest else ", found the end of the " + _end_of(text, position)
+    found = f", found {printable(repr(rest), 40)}" if rest else ", found the end of the " + _end_of(text, position)
     return f"line {line}, column {column}: {message}{found}.{_hint(text, position, error.msg)}"
 
 

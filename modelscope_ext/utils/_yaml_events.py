@@ -179,7 +179,9 @@ class _Builder:
             kind = {dict: "a mapping", list: "a sequence", type(None): "null"}.get(type(key), f"{key!r}")
             self.refuse(event, f"a key is {kind}; expected a string. Put it in quotes.")
         if inside.merges if merging else key in inside.value:
-            self.refuse(event, f"the key {printable(key)!r} appears twice in one mapping. Keep one of them.", field=key)
+            self.refuse(
+                event, f"the key {printable(repr(key))} appears twice in one mapping. Keep one of them.", field=key
+            )
 
     def to_merge(self, event: Any, value: Any) -> list[dict[Any, Any]]:
         found = value if isinstance(value, list) else [value]
@@ -211,7 +213,7 @@ class _Builder:
         if expected is float and type(value) is int:
             return float(value)
         if type(value) is not expected:
-            self.refuse(event, f"{printable(text, 40)!r} is tagged !!{tag.removeprefix(_CORE)}, but is none.")
+            self.refuse(event, f"{printable(repr(text), 40)} is tagged !!{tag.removeprefix(_CORE)}, but is none.")
         return value
 
     def integer(self, event: Any, text: str) -> int:

@@ -188,20 +188,20 @@ def _twice(items: list[tuple[str, Any]]) -> NoReturn:
     seen: set[str] = set()
     for key, _ in items:
         if key in seen:
-            raise _Fault(f"the key {printable(key)!r} appears twice in one object. Keep one of them.", key)
+            raise _Fault(f"the key {printable(repr(key))} appears twice in one object. Keep one of them.", key)
         seen.add(key)
     raise AssertionError("make_dict lost a key")
 
 
 def _hook(make_dict: Callable[[list[tuple[str, Any]]], Any]) -> Callable[[list[tuple[str, Any]]], Any]:
     """Return what builds an object and refuses duplicate keys; a dict's subclass is filled without its `__init__`."""
-    if isinstance(make_dict, type) and issubclass(make_dict, dict) and make_dict is not dict:
-        kind: Any = make_dict
+    build: Any = make_dict
+    if isinstance(build, type) and issubclass(build, dict) and build is not dict:
         new: Any = dict.__new__
         fill = dict.update
 
         def filled(items: list[tuple[str, Any]]) -> Any:
-            made: dict[str, Any] = new(kind)
+            made: dict[str, Any] = new(build)
             fill(made, items)
             if len(made) != len(items):
                 _twice(items)
@@ -210,7 +210,7 @@ def _hook(make_dict: Callable[[list[tuple[str, Any]]], Any]) -> Callable[[list[t
         return filled
 
     def called(items: list[tuple[str, Any]]) -> Any:
-        made: Any = make_dict(items)
+        made = build(items)
         if len(made) != len(items):
             _twice(items)
         return made

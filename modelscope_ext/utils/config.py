@@ -14,8 +14,8 @@ Example:
     {'model': {'type': 'bert', 'layers': [{'size': 2}]}, 'task': 'fill-mask'}
 """
 
-# From_file takes microseconds; a Path costs as much again.
-# ruff: noqa: PTH100, PTH109, PTH111, PTH118, PTH119, PTH120, PTH122
+# Paths stay strings: from_file takes microseconds; a Path costs as much again.
+# ruff: noqa: PTH100, PTH111, PTH119, PTH122
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Config:
         reserved = _RESERVED.intersection(values)
         if reserved:
             raise ConfigKeyError(
-                f"{printable(filename or 'cfg_dict')}: {printable(min(reserved))!r} is reserved for Config itself. "
+                f"{printable(filename or 'cfg_dict')}: {printable(repr(min(reserved)))} is reserved for Config itself. "
                 "Rename the key."
             )
         self.__dict__.update(_cfg_dict=values, _filename=filename, _text=text, _format=format)
@@ -152,7 +152,9 @@ class Config:
         if type(trust_remote_code) is not bool:
             refuse_trust(trust_remote_code)
         if file_format not in FORMATS:
-            raise ConfigFileError(f"file_format={printable(file_format, 40)!r}; expected one of {', '.join(FORMATS)}.")
+            raise ConfigFileError(
+                f"file_format={printable(repr(file_format), 40)}; expected one of {', '.join(FORMATS)}."
+            )
         data, file = cfg_str.encode("utf-8", "surrogatepass"), f"<string>{file_format}"
         if file_format == ".py":
             python.refuse_unless_trusted(trust_remote_code, data, file)
@@ -332,7 +334,7 @@ class Config:
         kind = os.path.splitext(name)[1] or (name if name in FORMATS else "")
         if kind not in FORMATS:
             raise ConfigFileError(
-                f"{printable(name, 300)}: cannot be written as {printable(kind)!r}; expected one of "
+                f"{printable(name, 300)}: cannot be written as {printable(repr(kind))}; expected one of "
                 f"{', '.join(FORMATS)}."
             )
         if kind == ".py":

@@ -102,7 +102,7 @@ BROKEN_JSON = [
     ('{"é": 1,\n"\\u00e9": 2}'.encode(), "x.json, line 2: the key 'é' appears twice in one object."),
     (b'[{"a": 1}, {"a": 1,\n"a": 2}]', "x.json: the key 'a' appears twice in one object."),
     (b'{"\x1b[31m": 1, "\x1b[31m": 2}', "a line break or control character inside a string"),
-    (b'{"\\u001b[31m": 1, "\\u001b[31m": 2}', "the key '\\\\x1b[31m' appears twice"),
+    (b'{"\\u001b[31m": 1, "\\u001b[31m": 2}', "the key '\\x1b[31m' appears twice"),
 ]
 
 
