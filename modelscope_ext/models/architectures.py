@@ -7,6 +7,7 @@ config.json of transformers with nothing but ONNX graphs is not transformers', o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.models import tables
@@ -78,7 +79,15 @@ def sentence_transformers_claim(evidence: Evidence) -> Match | None:
     """Claim modules.json, pooling folders, and cross-encoders: text encoders with exactly one label."""
     from modelscope_ext.models.recognised import recognise_one
 
-    return recognise_one("sentence-transformers", evidence) or cross_encoder_claim(evidence)
+    match = recognise_one("sentence-transformers", evidence) or cross_encoder_claim(evidence)
+    return weaker_without_weights(match, evidence) if match else None
+
+
+def weaker_without_weights(match: Match, evidence: Evidence) -> Match:
+    """Lower a claim of sentence-transformers to folders whose only weights are ONNX graphs."""
+    if match.backend == "sentence-transformers" and weight_formats(evidence) == {"onnx"}:
+        return replace(match, strength=Strength.POSSIBLE)
+    return match
 
 
 def cross_encoder_claim(evidence: Evidence) -> Match | None:
@@ -111,7 +120,7 @@ def onnx_claim(evidence: Evidence) -> Match | None:
         return None
     graphs.sort(key=lambda name: (name.count("/"), not name.rpartition("/")[2].startswith("model."), name))
     others = weight_formats(evidence) - {"onnx"}
-    tasks, because = infer_tasks(evidence)
+    tasks, because = _embeds(evidence) or infer_tasks(evidence)
     javascript = next((g for g in graphs if g.startswith("onnx/") and g[:-5].endswith(_JAVASCRIPT)), None)
     alone = not others or (_CONFIG not in evidence.name_set and graphs[0].count("/") == 0)
     name, shown = ("transformers.js", javascript) if javascript and alone else ("onnxruntime", graphs[0])
@@ -124,6 +133,17 @@ def onnx_claim(evidence: Evidence) -> Match | None:
         tasks=tasks,
         model_type=_text(evidence.get(_CONFIG, "model_type")),
     )
+
+
+def _embeds(evidence: Evidence) -> tuple[tuple[str, ...], tuple[Reason, ...]] | None:
+    """Graphs in a folder of sentence-transformers are for what that folder is for, whatever config.json says."""
+    from modelscope_ext.models.recognised import library, recognise_one
+
+    match = recognise_one("sentence-transformers", evidence)
+    row = library("sentence-transformers")
+    if match is None or row is None:
+        return None
+    return match.tasks or tuple(row.tasks.split()), match.because
 
 
 def weight_formats(evidence: Evidence) -> set[str]:

@@ -16,6 +16,7 @@ from modelscope_ext.models.architectures import (
     cross_encoder_claim,
     onnx_claim,
     transformers_claim,
+    weaker_without_weights,
     weight_formats,
 )
 from modelscope_ext.models.backends import BUILTINS, canonical_backend
@@ -36,9 +37,21 @@ TWINS = {"transformers": ("mindone", "mindspore"), "diffusers": ("mindone", "min
 #: Beginnings of tensor names -> whose they are, for a lone weights file.
 _TENSORS = (
     (("base_model.model.",), "peft"),
-    (("lora_unet_", "lora_te_", "lora_transformer_", "unet.", "transformer.transformer_blocks", "model.diffusion_model.",
-      "diffusion_model.", "first_stage_model.", "double_blocks."), "diffusers"),
-)  # fmt: skip
+    (
+        (
+            "lora_unet_",
+            "lora_te_",
+            "lora_transformer_",
+            "unet.",
+            "transformer.transformer_blocks",
+            "model.diffusion_model.",
+            "diffusion_model.",
+            "first_stage_model.",
+            "double_blocks.",
+        ),
+        "diffusers",
+    ),
+)
 _LIBRARY_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,39}")
 #: What stands in `library_name` without naming a library.
 _NO_LIBRARY = frozenset(
@@ -49,7 +62,7 @@ _MODELSCOPE_CARD = frozenset(("tasks", "frameworks", "domain", "model-type", "wi
 
 def all_claims(evidence: Evidence) -> list[Match]:
     """Return the claims to the evidence, each library once, its strongest."""
-    formats = recognise(evidence)
+    formats = [weaker_without_weights(match, evidence) for match in recognise(evidence)]
     found = [*_declared(evidence, formats), *formats, *_tagged(evidence, formats), *_readable(evidence, formats)]
     best: dict[str, Match] = {}
     for match in found:
@@ -141,7 +154,8 @@ def _tagged(evidence: Evidence, formats: list[Match]) -> Iterator[Match]:
         yield from _stranger(evidence)
         return
     row, reason = tag
-    graphs_only = row.name == "transformers" and weight_formats(evidence) == {"onnx"}  # it can't load those
+    needs_torch = row.name in ("transformers", "sentence-transformers")
+    graphs_only = needs_torch and weight_formats(evidence) == {"onnx"}  # they can't load those
     shown = not row.needs_files or is_bare_card(evidence) or any(f.backend == row.name for f in formats)
     strength = Strength.TAGGED if shown and not graphs_only else Strength.POSSIBLE
     yield claim(row, evidence, strength, (reason,))
@@ -160,7 +174,7 @@ def _readable(evidence: Evidence, formats: list[Match]) -> Iterator[Match]:
     for probe in (cross_encoder_claim, transformers_claim, onnx_claim):
         match = probe(evidence)
         if match is not None:
-            yield match
+            yield weaker_without_weights(match, evidence)
     if "ms_wrapper.py" in evidence.name_set:
         reason = Reason("ms_wrapper.py", "(name)", "ms_wrapper.py", "code that registers a model with ModelScope")
         yield Match("modelscope", Strength.POSSIBLE, (reason,), framework="pytorch", loadable="modelscope" in BUILTINS)
@@ -201,8 +215,15 @@ def _bare_card(evidence: Evidence) -> Iterator[Match]:
     tasks = [
         t for fact in evidence.tagged.get("tasks", ()) if isinstance(fact.value, str) and (t := canonical(fact.value))
     ]
-    family = next((t for t in tags if table.has_head(t.lower(), "AutoModelForCausalLM")
-                   or table.has_head(t.lower(), "AutoModelForImageTextToText")), None)  # fmt: skip
+    family = next(
+        (
+            t
+            for t in tags
+            if table.has_head(t.lower(), "AutoModelForCausalLM")
+            or table.has_head(t.lower(), "AutoModelForImageTextToText")
+        ),
+        None,
+    )
     adapter = next((t for t in tags if t.lower() == "lora"), None)
     if family:
         reason = Reason("README.md", "tags", family, "a model family of transformers")

@@ -350,5 +350,13 @@ def _pretrained(architecture: str, model_type: object) -> tuple[str, ...]:
 
 _Rule = Callable[["Evidence", Mapping[str, Any], str], "Head | None"]
 _RULES: tuple[_Rule, ...] = (
-    _by_special_params, _by_codec_tokens, _by_own_name, _by_one_label, _by_class, _by_auto_map, _by_labels, _by_type, _by_keys,
-)  # fmt: skip
+    _by_special_params,
+    _by_codec_tokens,
+    _by_own_name,
+    _by_one_label,
+    _by_class,
+    _by_auto_map,
+    _by_labels,
+    _by_type,
+    _by_keys,
+)

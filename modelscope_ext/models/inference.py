@@ -23,26 +23,60 @@ _PIPELINE_NAMES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("Depth",), "depth-estimation"),
     (("Normals", "NormalEstimation"), "image-normal-estimation"),
     (("Inpaint", "PaintByExample", "RePaint"), "image-inpainting image-to-image"),
-    (("ImageToVideo", "Image2Video", "I2V", "VideoDiffusionPipeline", "FramePack", "ConsisID", "Animate2"), "image-to-video"),
+    (
+        ("ImageToVideo", "Image2Video", "I2V", "VideoDiffusionPipeline", "FramePack", "ConsisID", "Animate2"),
+        "image-to-video",
+    ),
     (("VideoToVideo", "Video2Video", "V2V"), "video-to-video"),
     (
-        ("Video", "AnimateDiff", "Hotshot", "Wan", "Mochi", "LTX", "Allegro", "Latte", "EasyAnimate", "CogVideo", "T2V",
-         "SkyReels", "TextToWorld", "Animate", "MiniMaxH3", "Helios", "Kandinsky6"),
+        (
+            "Video",
+            "AnimateDiff",
+            "Hotshot",
+            "Wan",
+            "Mochi",
+            "LTX",
+            "Allegro",
+            "Latte",
+            "EasyAnimate",
+            "CogVideo",
+            "T2V",
+            "SkyReels",
+            "TextToWorld",
+            "Animate",
+            "MiniMaxH3",
+            "Helios",
+            "Kandinsky6",
+        ),
         "text-to-video",
     ),
     (("Audio", "Music", "AceStep", "DanceDiffusion", "Spectrogram", "Echo"), "text-to-audio"),
     (("ShapEImg2Img", "Zero123", "ImageTo3D"), "image-to-3d"),
     (("ShapE", "TextTo3D"), "text-to-3d"),
     (
-        ("Img2Img", "ImageToImage", "Upscale", "SuperResolution", "InstructPix2Pix", "ImageVariation", "Edit", "Refiner",
-         "I2I", "Kontext", "Redux", "Pix2Pix"),
+        (
+            "Img2Img",
+            "ImageToImage",
+            "Upscale",
+            "SuperResolution",
+            "InstructPix2Pix",
+            "ImageVariation",
+            "Edit",
+            "Refiner",
+            "I2I",
+            "Kontext",
+            "Redux",
+            "Pix2Pix",
+        ),
         "image-to-image",
     ),
-    (("DDPM", "DDIM", "PNDM", "ScoreSde", "KarrasVe", "LDMPipeline", "ConsistencyModel", "DiTPipeline"),
-     "unconditional-image-generation"),
+    (
+        ("DDPM", "DDIM", "PNDM", "ScoreSde", "KarrasVe", "LDMPipeline", "ConsistencyModel", "DiTPipeline"),
+        "unconditional-image-generation",
+    ),
     (("DiffusionGemma", "LLaDA"), "text-generation"),
     (("VLM", "Chat"), "image-text-to-text"),
-)  # fmt: skip
+)
 
 #: Component classes of diffusers that are a model of their own.
 _COMPONENT_NAMES = (
@@ -52,7 +86,7 @@ _COMPONENT_NAMES = (
     (("UNet2DModel", "DiTTransformer"), "unconditional-image-generation"),
     (("UNet1D",), "text-to-audio"),
     (("UNet2DCondition", "Transformer2D", "PriorTransformer", "StableCascadeUNet", "UVit2D"), "text-to-image"),
-)  # fmt: skip
+)
 
 
 def _diffusers(evidence: Evidence) -> Head | None:
@@ -114,13 +148,26 @@ _PEFT_TASKS: Mapping[str, tuple[str, ...]] = {
 }
 #: What an adapter of this `task_type` may really be for when its base's name says so.
 _PEFT_NARROWER = {
-    "text-generation": ("image-text-to-text", "text-to-speech", "translation", "audio-text-to-text", "video-text-to-text",
-                        "any-to-any", "text-ranking", "visual-document-retrieval"),
-    "text2text-generation": ("translation", "summarization", "automatic-speech-recognition", "text-to-speech",
-                             "time-series-forecasting"),
+    "text-generation": (
+        "image-text-to-text",
+        "text-to-speech",
+        "translation",
+        "audio-text-to-text",
+        "video-text-to-text",
+        "any-to-any",
+        "text-ranking",
+        "visual-document-retrieval",
+    ),
+    "text2text-generation": (
+        "translation",
+        "summarization",
+        "automatic-speech-recognition",
+        "text-to-speech",
+        "time-series-forecasting",
+    ),
     "feature-extraction": ("sentence-similarity", "visual-document-retrieval"),
     "text-classification": ("text-ranking", "image-classification"),
-}  # fmt: skip
+}
 
 
 def _peft(evidence: Evidence) -> Head | None:
@@ -183,12 +230,15 @@ def _sentence_transformers(evidence: Evidence) -> Head | None:
 
 _SPEECHBRAIN = (
     (("ASR", "Transducer", "Whisper", "StreamingASR", "CTC"), "automatic-speech-recognition"),
-    (("Tacotron", "FastSpeech", "HIFIGAN", "DiffWave", "Vocoder", "MSTacotron", "UnitHIFIGAN", "TTS"), "text-to-speech"),
+    (
+        ("Tacotron", "FastSpeech", "HIFIGAN", "DiffWave", "Vocoder", "MSTacotron", "UnitHIFIGAN", "TTS"),
+        "text-to-speech",
+    ),
     (("Separation", "Enhancement", "Enhance", "WaveformEnhancement"), "audio-to-audio"),
     (("SpeakerRecognition", "EncoderClassifier", "Classifier", "AudioClassifier"), "audio-classification"),
     (("VAD",), "voice-activity-detection"),
     (("GraphemeToPhoneme", "G2P", "SLU", "EndToEndSLU"), "text2text-generation"),
-)  # fmt: skip
+)
 
 
 def _speechbrain(evidence: Evidence) -> Head | None:
@@ -218,8 +268,11 @@ _FUNASR = (
     (("fsmnkws", "kws"), "keyword-spotting"),
     (("monotonicaligner", "timestamp"), "speech-timestamp"),
     (("qwenaudio", "qwen-audio"), "audio-text-to-text"),
-    (("paraformer", "sensevoice", "whisper", "conformer", "transducer", "asr", "uniasr"), "automatic-speech-recognition"),
-)  # fmt: skip
+    (
+        ("paraformer", "sensevoice", "whisper", "conformer", "transducer", "asr", "uniasr"),
+        "automatic-speech-recognition",
+    ),
+)
 
 
 def _funasr(evidence: Evidence) -> Head | None:
@@ -297,9 +350,12 @@ def _ctranslate2(evidence: Evidence) -> Head | None:
 
 def _espnet(evidence: Evidence) -> Head | None:
     table = (
-        (("tts",), "text-to-speech"), (("enh", "sep"), "audio-to-audio"), (("asr", "s2t"), "automatic-speech-recognition"),
-        (("st_", "mt_"), "translation"), (("spk", "diar"), "speaker-verification"),
-    )  # fmt: skip
+        (("tts",), "text-to-speech"),
+        (("enh", "sep"), "audio-to-audio"),
+        (("asr", "s2t"), "automatic-speech-recognition"),
+        (("st_", "mt_"), "translation"),
+        (("spk", "diar"), "speaker-verification"),
+    )
     folders = [name for name in evidence.names if name.startswith("exp/")]
     return next((h for name in folders if (h := _first(table, name, Reason(name, "(name)", name, "")))), None)
 
@@ -309,9 +365,10 @@ def _pyannote(evidence: Evidence) -> Head | None:
         evidence.get("config.yaml", "pipeline", "name") or evidence.get("config.yaml", "model", "_target_") or ""
     )
     table = (
-        (("diarization",), "speaker-diarization"), (("embedding",), "speaker-verification"),
+        (("diarization",), "speaker-diarization"),
+        (("embedding",), "speaker-verification"),
         (("segmentation", "voice_activity", "vad"), "voice-activity-detection"),
-    )  # fmt: skip
+    )
     return _first(table, name.lower(), Reason("config.yaml", "pipeline.name", name, ""))
 
 
@@ -324,8 +381,10 @@ def _timm(evidence: Evidence) -> Head | None:
 
 def _ultralytics(evidence: Evidence) -> Head | None:
     table = (
-        (("-seg",), "image-segmentation"), (("-cls",), "image-classification"), (("-pose",), "keypoint-detection"),
-    )  # fmt: skip
+        (("-seg",), "image-segmentation"),
+        (("-cls",), "image-classification"),
+        (("-pose",), "keypoint-detection"),
+    )
     tasks = {"segment": "image-segmentation", "classify": "image-classification", "pose": "keypoint-detection"}
     declared = evidence.get("args.yaml", "task")
     if declared in tasks:
@@ -385,12 +444,16 @@ def _sherpa(evidence: Evidence) -> Head | None:
 
 def _mindformers(evidence: Evidence) -> Head | None:
     table = (
-        (("TextClassification",), "text-classification"), (("TokenClassification",), "token-classification"),
-        (("QuestionAnswering",), "question-answering"), (("MaskedLanguageModeling",), "fill-mask"),
-        (("ImageClassification",), "image-classification"), (("ZeroShotImageClassification",), "zero-shot-image-classification"),
-        (("Translation",), "translation"), (("ImageToText", "MultiModal"), "image-text-to-text"),
+        (("TextClassification",), "text-classification"),
+        (("TokenClassification",), "token-classification"),
+        (("QuestionAnswering",), "question-answering"),
+        (("MaskedLanguageModeling",), "fill-mask"),
+        (("ImageClassification",), "image-classification"),
+        (("ZeroShotImageClassification",), "zero-shot-image-classification"),
+        (("Translation",), "translation"),
+        (("ImageToText", "MultiModal"), "image-text-to-text"),
         (("CausalLanguageModeling",), "text-generation"),
-    )  # fmt: skip
+    )
     for file, document in sorted(evidence.documents.items()):
         trainer = document.get("trainer") if isinstance(document, Mapping) else None
         name = trainer.get("type") if isinstance(trainer, Mapping) else None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelscope_ext.models.resolution import Plan, PlanFile, Resolution
+from modelscope_ext.errors import ModelScopeExtError
+from modelscope_ext.models.resolution import Plan, PlanFile, Resolution, Weights
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.snapshot import Snapshot
@@ -16,11 +18,13 @@ __all__ = ["default_files", "memory_needed", "plan", "plan_of"]
 
 #: Endings of the files that libraries read beside the weights.
 _METADATA = (
-    ".json", ".txt", ".model", ".yaml", ".yml", ".jinja", ".tiktoken", ".vocab", ".bpe", ".mvn", ".py", ".spm", ".pbtxt",
-    ".jsonl", ".tsv", ".fst", ".cfg",
+    ".json", ".txt", ".model", ".yaml", ".yml", ".jinja", ".tiktoken", ".vocab", ".bpe", ".mvn", ".py", ".spm",
+    ".pbtxt",    ".jsonl", ".tsv", ".fst", ".cfg",
 )  # fmt: skip
 #: Files that belong to the repo, not to the model.
 _NOT_READ = ("readme", "license", "notice", "requirements", "changelog", ".git")
+#: Options that say where a model is, or what may be read of it.
+_WHERE = ("hub", "revision", "subfolder", "limits", "token", "cache_dir", "local_files_only")
 _LARGEST_METADATA = 256 * 2**20
 #: Bytes of one parameter.
 _WIDTHS = {
@@ -79,7 +83,7 @@ def plan_of(resolution: Resolution, snapshot: Snapshot) -> Plan:
         total,
         sum(file.bytes for file in files if not file.cached),
         disk_free=_disk_free(snapshot.folder),
-        memory_needed=memory_needed(resolution),
+        memory_needed=memory_needed(_counted(resolution.weights, snapshot)),
         memory_free=_memory_free(),
     )
 
@@ -87,8 +91,8 @@ def plan_of(resolution: Resolution, snapshot: Snapshot) -> Plan:
 def default_files(resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:
     """Return the metadata files beside the weights, and the weights that were chosen.
 
-    Metadata are small files with a metadata ending in the model's own folder and in the folders of its weights, and, for
-    a pipeline, in every component's folder.
+    Metadata are small files with a metadata ending in the model's own folder and in the folders of its weights, and,
+    for a pipeline, in every component's folder.
     """
     weights = set(resolution.weights.files)
     folders = {"", *(name.rpartition("/")[0] for name in weights)}
@@ -106,14 +110,35 @@ def default_files(resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]
     return tuple(chosen)
 
 
-def memory_needed(resolution: Resolution) -> Mapping[str, int]:
+def memory_needed(weights: Weights) -> Mapping[str, int]:
     """Return bytes of weights in memory by dtype: as stored, and for the dtypes one might load in."""
-    weights = resolution.weights
     if weights.parameters is None:
         return {"as stored": weights.bytes} if weights.bytes else {}
     stored = sum(_WIDTHS.get(dtype, 4) * count for dtype, count in weights.dtypes.items())
     widths = {"float32": 4, "bfloat16": 2, "int8": 1}
     return {"as stored": stored, **{name: width * weights.parameters for name, width in widths.items()}}
+
+
+def _counted(weights: Weights, snapshot: Snapshot) -> Weights:
+    """Return `weights` with the parameters counted in the headers of the files, where those can be read."""
+    from modelscope_ext.safety.headers import read_header
+
+    if weights.parameters is not None or not all(map(snapshot.has_text, weights.files)):
+        return weights
+    dtypes: dict[str, int] = {}
+    for name in weights.files:
+        try:
+            header = read_header(
+                weights.format or "", lambda start, count, name=name: snapshot.read(name, start, count),
+                snapshot.sizes[name], file=name, limits=snapshot.limits, source=str(snapshot.source),
+            )  # fmt: skip
+        except ModelScopeExtError:  # a broken file is the load's to refuse; a plan only counts
+            return weights
+        if header is None:
+            return weights
+        for dtype, count in header.dtypes.items():
+            dtypes[dtype] = dtypes.get(dtype, 0) + count
+    return replace(weights, dtypes=dtypes, parameters=sum(dtypes.values())) if dtypes else weights
 
 
 def _disk_free(folder: Path | None) -> int | None:

@@ -43,9 +43,17 @@ _MOST_REMEMBERED = 256
 
 #: What transformers needs to read weights that are quantised by a method.
 _QUANTIZERS = {
-    "bitsandbytes": "bitsandbytes", "gptq": "gptqmodel", "awq": "gptqmodel", "compressed-tensors": "compressed-tensors",
-    "aqlm": "aqlm", "hqq": "hqq", "eetq": "eetq", "quanto": "optimum-quanto", "torchao": "torchao", "higgs": "flute-kernel",
-}  # fmt: skip
+    "bitsandbytes": "bitsandbytes",
+    "gptq": "gptqmodel",
+    "awq": "gptqmodel",
+    "compressed-tensors": "compressed-tensors",
+    "aqlm": "aqlm",
+    "hqq": "hqq",
+    "eetq": "eetq",
+    "quanto": "optimum-quanto",
+    "torchao": "torchao",
+    "higgs": "flute-kernel",
+}
 #: Libraries that run in more than one framework; what is declared or tagged decides.
 _ANY_FRAMEWORK = frozenset(("modelscope", "openmind"))
 
@@ -234,7 +242,8 @@ def _contradictions(pool: list[Match]) -> list[Finding]:
         if other.strength >= Strength.TAGGED and other.because:
             code = "backend-contradiction" if other.strength > Strength.TAGGED else "backend-tag-contradiction"
             fact = other.because[0]
-            text = f"{printable(fact.value)} speaks for {other.backend}; {chosen.backend} was chosen: {chosen.because[0].text}"
+            text = f"{printable(fact.value)} speaks for {other.backend}; {chosen.backend} was chosen: "
+            text += chosen.because[0].text
             found.append(Finding(code, "info", fact.file, fact.key, text))
     return found
 

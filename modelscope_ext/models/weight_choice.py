@@ -122,7 +122,8 @@ def _of_variant(files: list[WeightFile], variant: str | None) -> list[WeightFile
     if variant is not None and not any(w.variant == variant for w in files):
         there = sorted({w.variant for w in files if w.variant})
         raise OptionError(
-            f"variant={printable(variant)!r}: no weight file has it.{did_you_mean(variant, there)} There are: {listing(there)}."
+            f"variant={printable(variant)!r}: no weight file has it.{did_you_mean(variant, there)} "
+            f"There are: {listing(there)}."
         )
     kept: list[WeightFile] = []
     for group in folders.values():

@@ -1,7 +1,7 @@
 """The table of built-in backends: name -> where it lives and how its library is installed.
 
-A backend is named after its library and is one file here and one row in `BUILTINS`; those of other packages come by the entry-point group
-``modelscope_ext.backends``. Looking at the table imports no backend and no library.
+A backend is named after its library and is one file here and one row in `BUILTINS`; those of other packages come by the
+entry-point group ``modelscope_ext.backends``. Looking at the table imports no backend and no library.
 
 Example:
     >>> BUILTINS["transformers"].install

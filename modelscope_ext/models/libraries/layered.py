@@ -59,7 +59,7 @@ ROWS: tuple[Library, ...] = (
         "sentence-transformers",
         "pytorch",
         'pip install "modelscope-ext[sentence-transformers]"',
-        "sentence-similarity",
+        "sentence-similarity feature-extraction",
         (
             "modules.json:type=sentence_transformers.*",
             "modules.json !modules.json:*",
