@@ -1,9 +1,9 @@
 """Step 5 of 6: the two gates between a decision and a load.
 
-Gate A judges what the metadata asks for (`gate_metadata`, `gate_code`), gate B the bytes of exactly the files that will
-be read (`gate_bytes`). Passing one never opens the other: code that is trusted may still come with a pickle that is
-not. Every refusal says that nothing was executed, where it was found, and the argument that would permit it, if one
-would.
+Gate A judges what the metadata asks for (`gate_metadata`, `gate_types`, `gate_requests`, `gate_code`), gate B the bytes
+of exactly the files that will be read (`gate_bytes`). Passing one never opens the other: code that is trusted may still
+come with a pickle that is not. Every refusal says that nothing was executed, where it was found, and the argument that
+would permit it, if one would.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import ModelNotFound, RemoteCodeRefused, SafetyError, UnsafeBackendError
 from modelscope_ext.models.gate_bytes import check_file, is_pickle
+from modelscope_ext.models.gate_case import Case
 from modelscope_ext.models.gate_code import CodeRequest, code_digest, code_files, module_file, refuse_code
-from modelscope_ext.models.gate_metadata import RULES, Case, code_requests
+from modelscope_ext.models.gate_metadata import RULES
+from modelscope_ext.models.gate_requests import code_requests
 from modelscope_ext.models.gate_tables import CODE_RUNNERS, FLOORS
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import printable

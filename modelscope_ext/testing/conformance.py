@@ -20,31 +20,33 @@ from __future__ import annotations
 import gc
 import shutil
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
-from modelscope_ext.errors import ModelScopeExtError, NotAModel, OptionError
+from modelscope_ext.errors import ModelScopeExtError, OptionError
 from modelscope_ext.models.backend import Backend
 from modelscope_ext.models.outputs import difference
 from modelscope_ext.models.resolution import Match
 from modelscope_ext.models.schemas import check_output, normalise
 from modelscope_ext.models.tasks import TASKS
+from modelscope_ext.testing.tools import (
+    GARBAGE,
+    PLANTED,
+    Tools,
+    check,
+    described_in,
+    evidence_of,
+    holders_of,
+    plant,
+    raises,
+)
 from modelscope_ext.testing.witness import left_behind, offline, state, witness
-
-if TYPE_CHECKING:
-    from modelscope_ext.metadata.evidence import Evidence
-    from modelscope_ext.models.base import Model
 
 __all__ = ["BackendConformance"]
 
-#: Files that a stranger's folder may hold and nobody may run; each leaves a mark if it is.
-_PLANTED = ("evil.py", "sitecustomize.py", "conftest.py", "__init__.py", "setup.py", "custom_generate/generate.py")
-_GARBAGE = b"\x00\xffgarbage that no loader may read\n"
 
-
-class BackendConformance:
+class BackendConformance(Tools):
     """Inherit, set the attributes, override `make_folder` and `near_misses`.
 
     Attributes:
@@ -61,26 +63,6 @@ class BackendConformance:
         tolerance: Largest difference between numbers that count as equal.
     """
 
-    backend: type[Backend]
-    task: ClassVar[str]
-    inputs: ClassVar[Sequence[Any]]
-    load_options: ClassVar[Mapping[str, Any]] = {}
-    call_values: ClassVar[Mapping[str, Any]] = {}
-    load_values: ClassVar[Mapping[str, Any]] = {}
-    libraries: ClassVar[tuple[str, ...] | None] = None
-    damage: ClassVar[tuple[str, ...] | None] = None
-    saves: ClassVar[bool] = True
-    has_raw: ClassVar[bool] = True
-    tolerance: ClassVar[float] = 1e-5
-
-    def make_folder(self, tmp_path: Path) -> Path:
-        """Return a folder with a tiny real model of the library. Override."""
-        raise NotImplementedError("make_folder(tmp_path) returns a folder with a tiny model")
-
-    def near_misses(self, tmp_path: Path) -> Iterable[Path]:
-        """Yield folders that look alike but are not this library's. Override."""
-        raise NotImplementedError("near_misses(tmp_path) yields folders that are not this library's")
-
     # The checks, in the order of the hooks
 
     def test_it_introduces_itself(self) -> None:
@@ -88,70 +70,70 @@ class BackendConformance:
         from packaging.requirements import InvalidRequirement, Requirement
 
         backend = self.backend
-        _check(isinstance(backend, type) and issubclass(backend, Backend), "backend: set a subclass of Backend")
-        _check(isinstance(getattr(backend, "name", None), str) and bool(backend.name), "name: set the library's name")
-        _check(bool(backend.frameworks) and not isinstance(backend.frameworks, str), "frameworks: a tuple of names")
+        check(isinstance(backend, type) and issubclass(backend, Backend), "backend: set a subclass of Backend")
+        check(isinstance(getattr(backend, "name", None), str) and bool(backend.name), "name: set the library's name")
+        check(bool(backend.frameworks) and not isinstance(backend.frameworks, str), "frameworks: a tuple of names")
         unknown = [task for task in backend.tasks if task not in TASKS]
-        _check(not unknown, f"tasks: {unknown} are no canonical names")
-        _check(self.task in backend.tasks, f"tasks: {self.task!r} is tested but not listed")
+        check(not unknown, f"tasks: {unknown} are no canonical names")
+        check(self.task in backend.tasks, f"tasks: {self.task!r} is tested but not listed")
         for spec in backend.requires:
             try:
                 Requirement(spec)
             except InvalidRequirement as error:
                 raise AssertionError(f"requires: {spec!r} is no PEP 508 string") from error
-        _check(not backend.requires or bool(backend.install), "install: give the command that installs the library")
+        check(not backend.requires or bool(backend.install), "install: give the command that installs the library")
         for name, text in dict(backend.options).items():
-            _check(name.isidentifier() and bool(text), f"options: {name!r} needs a line of help")
+            check(name.isidentifier() and bool(text), f"options: {name!r} needs a line of help")
         strange = [key for key in backend.call_options if key != "*" and key not in backend.tasks]
-        _check(not strange, f"call_options: {strange} are not among its tasks")
+        check(not strange, f"call_options: {strange} are not among its tasks")
 
     def test_probe_claims_its_own_folder(self, tmp_path: Path) -> None:
         """`probe` returns a Match with its name, a reason, a framework it runs in and tasks it serves."""
-        match = self.backend().probe(_evidence(self.make_folder(tmp_path)))
-        _check(isinstance(match, Match), f"probe: expected a Match for its own folder, got {match!r}")
+        match = self.backend().probe(evidence_of(self.make_folder(tmp_path)))
+        check(isinstance(match, Match), f"probe: expected a Match for its own folder, got {match!r}")
         assert match is not None
-        _check(match.backend == self.backend.name, f"probe: Match.backend is {match.backend!r}, not its own name")
-        _check(bool(match.because), "probe: a Match needs at least one Reason")
+        check(match.backend == self.backend.name, f"probe: Match.backend is {match.backend!r}, not its own name")
+        check(bool(match.because), "probe: a Match needs at least one Reason")
         known = (None, *self.backend.frameworks)
-        _check(match.framework in known, f"probe: framework {match.framework!r} is not in `frameworks`")
+        check(match.framework in known, f"probe: framework {match.framework!r} is not in `frameworks`")
         strange = [task for task in match.tasks if task not in TASKS]
-        _check(not strange, f"probe: {strange} are no canonical tasks")
+        check(not strange, f"probe: {strange} are no canonical tasks")
 
     def test_probe_is_pure(self, tmp_path: Path) -> None:
         """`probe` opens nothing, imports no library, and gives the same answer twice."""
-        evidence = _evidence(self.make_folder(tmp_path))
+        evidence = evidence_of(self.make_folder(tmp_path))
         before = repr(sorted(evidence.documents.items()))
         with witness() as seen:
             first = self.backend().probe(evidence)
         second = self.backend().probe(evidence)
-        _check(first == second, "probe: two calls gave different answers")
-        _check(repr(sorted(evidence.documents.items())) == before, "probe: it changed the evidence")
+        check(first == second, "probe: two calls gave different answers")
+        check(repr(sorted(evidence.documents.items())) == before, "probe: it changed the evidence")
         opened = seen.below(tmp_path)
-        _check(not opened, f"probe: it opened {opened}; everything it may know is in the evidence")
-        _check(not seen.sockets and not seen.programs, f"probe: it used {seen.sockets + seen.programs}")
+        check(not opened, f"probe: it opened {opened}; everything it may know is in the evidence")
+        check(not seen.sockets and not seen.programs, f"probe: it used {seen.sockets + seen.programs}")
         imported = sorted(set(seen.imported) & set(self._libraries()))
-        _check(not imported, f"probe: it imported {imported}")
+        check(not imported, f"probe: it imported {imported}")
 
     def test_probe_makes_no_claim_to_others(self, tmp_path: Path) -> None:
         """`probe` returns None for an empty folder and for each near miss."""
         empty = tmp_path / "empty"
         empty.mkdir()
         others = [empty, *self.near_misses(tmp_path)]
-        _check(len(others) > 1, "near_misses: yield at least one folder")
+        check(len(others) > 1, "near_misses: yield at least one folder")
         for folder in others:
-            match = self.backend().probe(_evidence(folder))
-            _check(match is None, f"probe: it claims {folder.name}, which is not its own: {match}")
+            match = self.backend().probe(evidence_of(folder))
+            check(match is None, f"probe: it claims {folder.name}, which is not its own: {match}")
 
     def test_files_are_the_plan(self, tmp_path: Path) -> None:
         """`files` names existing files once; a load reads no other, and needs no other."""
         folder = self.make_folder(tmp_path)
-        _plant(folder)
+        plant(folder)
         names = self._files(folder)
-        _check(len(set(names)) == len(names), f"files: names given twice: {names}")
+        check(len(set(names)) == len(names), f"files: names given twice: {names}")
         missing = [name for name in names if not (folder / name).is_file()]
-        _check(not missing, f"files: {missing} do not exist")
-        planted = [name for name in names if name in _PLANTED]
-        _check(not planted, f"files: {planted} are no files of a model")
+        check(not missing, f"files: {missing} do not exist")
+        planted = [name for name in names if name in PLANTED]
+        check(not planted, f"files: {planted} are no files of a model")
         with self._loaded(folder) as model:
             expected = self._predict(model)
         copy = tmp_path / "planned"
@@ -162,23 +144,23 @@ class BackendConformance:
             self._compare(expected, self._predict(model), "files: a load from the planned files alone")
         for path in folder.rglob("*"):
             if path.is_file() and path.relative_to(folder).as_posix() not in names:
-                path.write_bytes(_GARBAGE)
+                path.write_bytes(GARBAGE)
         with witness() as seen, self._running(folder, "with garbage in every file that is not planned") as model:
             self._compare(expected, self._predict(model), "files: with garbage in every other file, a load")
         extra = [name for name in seen.below(folder) if (folder / name).is_file() and name not in names]
-        described = [name for name in extra if name not in _described(folder)]
-        _check(not described, f"files: the load opened {described}, which are not planned")
+        described = [name for name in extra if name not in described_in(folder)]
+        check(not described, f"files: the load opened {described}, which are not planned")
 
     def test_outputs_follow_the_schema(self, tmp_path: Path) -> None:
         """One output per input, in order, in the task's schema; different inputs give different outputs."""
         with self._loaded(self.make_folder(tmp_path)) as model:
             outputs = self._predict(model)
-            _check(len(outputs) == len(self.inputs), f"predict: {len(outputs)} outputs for {len(self.inputs)} inputs")
+            check(len(outputs) == len(self.inputs), f"predict: {len(outputs)} outputs for {len(self.inputs)} inputs")
             items = normalise(self.task, list(self.inputs))[0]
             for output, item in zip(outputs, items, strict=True):
                 check_output(self.task, output, item)
             same = difference(outputs[0], outputs[-1], self.tolerance) is None
-            _check(not same, "inputs: give inputs whose outputs differ, or equality proves nothing")
+            check(not same, "inputs: give inputs whose outputs differ, or equality proves nothing")
             turned = model.predict(self.task, items[::-1], batch_size=len(items))
             self._compare(outputs[::-1], turned, "predict: the same inputs in reverse order")
 
@@ -200,9 +182,9 @@ class BackendConformance:
             check_output(self.task, single)
             self._compare([single], pipe([self.inputs[0]]), "pipeline: a list of one")
             listed = pipe(list(self.inputs))
-            _check(isinstance(listed, list), f"pipeline: a list gave a {type(listed).__name__}")
+            check(isinstance(listed, list), f"pipeline: a list gave a {type(listed).__name__}")
             walked = pipe(one for one in self.inputs)
-            _check(hasattr(walked, "__next__"), f"pipeline: a generator gave a {type(walked).__name__}")
+            check(hasattr(walked, "__next__"), f"pipeline: a generator gave a {type(walked).__name__}")
             self._compare(listed, list(walked), "pipeline: a generator against a list")
 
     def test_raw_gives_the_librarys_own(self, tmp_path: Path) -> None:
@@ -210,10 +192,10 @@ class BackendConformance:
         with self._loaded(self.make_folder(tmp_path)) as model:
             items = normalise(self.task, list(self.inputs))[0]
             raw = self._try(lambda: model.predict(self.task, items, raw=True, batch_size=len(items)), "raw: predict")
-            _check(len(raw) == len(items), f"raw: {len(raw)} outputs for {len(items)} inputs")
+            check(len(raw) == len(items), f"raw: {len(raw)} outputs for {len(items)} inputs")
             if self.has_raw:
                 equal = difference(raw, model.predict(self.task, items, batch_size=len(items)), 0.0) is None
-                _check(not equal, "raw: the outputs are the schema's; set has_raw = False if that is the library's own")
+                check(not equal, "raw: the outputs are the schema's; set has_raw = False if that is the library's own")
 
     def test_options_are_honest(self, tmp_path: Path) -> None:
         """An option nobody takes is refused by name, on loading and on calling; every option that is listed works."""
@@ -222,16 +204,16 @@ class BackendConformance:
 
         folder = self.make_folder(tmp_path)
         ours = sorted({*self.backend.options} & {*KEYWORDS})
-        _check(not ours, f"options: {ours} are keywords of every load")
+        check(not ours, f"options: {ours} are keywords of every load")
         strange = sorted({*self.load_values} - {*self.backend.options})
-        _check(not strange, f"options: {strange} have values here but are not listed")
-        _raises(OptionError, lambda: self._load(folder, no_such_option=1), "options: an unknown load option")
+        check(not strange, f"options: {strange} have values here but are not listed")
+        raises(OptionError, lambda: self._load(folder, no_such_option=1), "options: an unknown load option")
         for name, value in self.load_values.items():
             with self._running(folder, f"with the option {name}={value!r}", **{name: value}) as model:
                 self._try(lambda m=model: self._predict(m), f"options: predicting after a load with {name}={value!r}")
         with self._loaded(folder) as model:
             pipe = Pipeline(model, self.task)
-            _raises(OptionError, lambda: pipe(self.inputs[0], no_such_option=1), "call_options: an unknown call option")
+            raises(OptionError, lambda: pipe(self.inputs[0], no_such_option=1), "call_options: an unknown call option")
             for name, value in self.call_values.items():
                 self._try(lambda n=name, v=value: pipe(self.inputs[0], **{n: v}), f"call_options: {name}={value!r}")
 
@@ -248,7 +230,7 @@ class BackendConformance:
         with self._registered():
             again = self._try(lambda: loader.load(saved, **self.load_options), "save: loading what was saved")
             with again:
-                _check(again.backend == self.backend.name, f"save: what was saved resolves to {again.backend!r}")
+                check(again.backend == self.backend.name, f"save: what was saved resolves to {again.backend!r}")
                 self._compare(expected, self._predict(again), "save: the saved model")
 
     def test_damage_is_found(self, tmp_path: Path) -> None:
@@ -291,15 +273,15 @@ class BackendConformance:
         model.close()
         del native
         gc.collect()
-        _check(ref() is None, f"close: the {type(ref()).__name__} is still held by {_holders(ref())}")
-        _raises(ModelScopeExtError, lambda: model.predict(self.task, list(self.inputs)), "close: using a closed model")
+        check(ref() is None, f"close: the {type(ref()).__name__} is still held by {holders_of(ref())}")
+        raises(ModelScopeExtError, lambda: model.predict(self.task, list(self.inputs)), "close: using a closed model")
 
     def test_no_network_is_used(self, tmp_path: Path) -> None:
         """Loading and predicting open no socket."""
         folder = self.make_folder(tmp_path)
         with offline() as used, suppress(ModelScopeExtError), self._loaded(folder) as model:
             self._predict(model)
-        _check(not used, f"network: the load used {used}; pass local_files_only and offline arguments")
+        check(not used, f"network: the load used {used}; pass local_files_only and offline arguments")
         with self._loaded(folder) as model:
             self._predict(model)
 
@@ -307,14 +289,14 @@ class BackendConformance:
         """No Python of the folder is run and no program started, also where the folder is the working directory."""
         folder = self.make_folder(tmp_path)
         mark = tmp_path / "ran"
-        _plant(folder, f"with open({str(mark)!r}, 'a') as mark:\n    mark.write('code ')\n", self._libraries())
+        plant(folder, f"with open({str(mark)!r}, 'a') as mark:\n    mark.write('code ')\n", self._libraries())
         monkeypatch.chdir(folder)
         with witness() as seen, self._loaded(folder) as model:
             self._predict(model)
         ran = seen.ran_below(folder)
         ran = ran or (mark.read_text(encoding="utf-8").split() if mark.exists() else [])
-        _check(not ran, f"code: the load ran {ran} of the folder")
-        _check(not seen.programs, f"code: the load started {seen.programs}")
+        check(not ran, f"code: the load ran {ran} of the folder")
+        check(not seen.programs, f"code: the load started {seen.programs}")
 
     def test_the_process_is_left_as_found(self, tmp_path: Path) -> None:
         """Working directory, `sys.path`, environment, filters and random states are as before a load and a call."""
@@ -325,115 +307,6 @@ class BackendConformance:
         with self._loaded(folder) as model:
             self._predict(model)
         changed = left_behind(before)
-        _check(not changed, f"state: {', '.join(changed)} changed")
+        check(not changed, f"state: {', '.join(changed)} changed")
         left = sorted(p.name for p in folder.rglob("*") if p.suffix in (".tmp", ".lock", ".pyc"))
-        _check(not left, f"state: {left} were left in the folder")
-
-    # Helpers
-
-    def _libraries(self) -> tuple[str, ...]:
-        if self.libraries is not None:
-            return self.libraries
-        from packaging.requirements import Requirement
-
-        return tuple(Requirement(spec).name.replace("-", "_") for spec in self.backend.requires)
-
-    @contextmanager
-    def _registered(self) -> Iterator[None]:
-        from modelscope_ext.models.builder import BACKENDS
-
-        with BACKENDS.temporary():
-            BACKENDS.register(self.backend.name, self.backend, force=True)
-            yield
-
-    def _load(self, folder: Path, **options: Any) -> Model:
-        from modelscope_ext.models import loader
-
-        with self._registered():
-            named = {"backend": self.backend.name, "task": self.task}
-            return loader.load(folder, **{**named, **self.load_options, **options})
-
-    @contextmanager
-    def _loaded(self, folder: Path, **options: Any) -> Iterator[Model]:
-        model = self._load(folder, **options)
-        try:
-            yield model
-        finally:
-            model.close()
-
-    @contextmanager
-    def _running(self, folder: Path, how: str, **options: Any) -> Iterator[Model]:
-        """Load, and blame the backend for a load that fails."""
-        model = self._try(lambda: self._load(folder, **options), f"load: {how}")
-        try:
-            yield model
-        finally:
-            model.close()
-
-    def _try(self, act: Any, what: str) -> Any:
-        try:
-            return act()
-        except Exception as error:
-            raise AssertionError(f"{what} raised {type(error).__name__}: {error}") from error
-
-    def _predict(self, model: Model) -> list[Any]:
-        items = normalise(self.task, list(self.inputs))[0]
-        return model.predict(self.task, items, batch_size=len(items))
-
-    def _files(self, folder: Path) -> tuple[str, ...]:
-        from modelscope_ext.metadata.snapshot import Snapshot
-        from modelscope_ext.models.resolve import resolve
-
-        snapshot = Snapshot.from_folder(folder)
-        with self._registered():
-            resolution = resolve(snapshot, backend=self.backend.name, task=self.task)
-        return tuple(self.backend().files(resolution, snapshot))
-
-    def _compare(self, expected: Sequence[Any], got: Sequence[Any], what: str) -> None:
-        found = difference(list(expected), list(got), self.tolerance)
-        _check(found is None, f"{what} gives other outputs: {found}")
-
-
-def _check(holds: bool, message: str) -> None:
-    if not holds:
-        raise AssertionError(message)
-
-
-def _raises(kind: type[Exception], act: Any, what: str) -> None:
-    try:
-        act()
-    except kind:
-        return
-    except Exception as error:
-        raise AssertionError(f"{what} raised {type(error).__name__} instead of {kind.__name__}: {error}") from error
-    raise AssertionError(f"{what} was accepted; expected {kind.__name__}")
-
-
-def _evidence(folder: Path) -> Evidence:
-    from modelscope_ext.metadata.evidence import collect
-    from modelscope_ext.metadata.snapshot import Snapshot
-
-    return collect(Snapshot.from_folder(folder))
-
-
-def _described(folder: Path) -> frozenset[str]:
-    """Return what `resolve` itself reads: metadata that a backend need not plan."""
-    with suppress(NotAModel):
-        return frozenset((*_evidence(folder).documents, *_evidence(folder).unreadable, "README.md"))
-    return frozenset()
-
-
-def _plant(
-    folder: Path, text: str = "raise RuntimeError('this must not run')\n", libraries: Sequence[str] = ()
-) -> None:
-    """Put code into the folder that nobody may run."""
-    for name in (*_PLANTED, *(f"{library}.py" for library in libraries), "json.py", "sentencepiece.py", "tiktoken.py"):
-        path = folder / name
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-
-
-def _holders(value: Any) -> str:
-    """Name the types that still refer to `value`."""
-    return ", ".join(sorted({type(one).__name__ for one in gc.get_referrers(value)} - {"frame"})) or "a C extension"
+        check(not left, f"state: {left} were left in the folder")
