@@ -12,7 +12,7 @@ __all__ = ["check_name", "check_names", "fault_of"]
 
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_DRIVE = re.compile(r"[A-Za-z]:")
+_DRIVE = re.compile(r".:")  # Windows takes any one character for a drive
 _NAME_BYTES = 1024
 _PART_BYTES = 255
 
