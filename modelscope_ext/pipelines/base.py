@@ -45,9 +45,14 @@ class Pipeline:
         resolution: The decision the model was loaded by.
 
     Example:
-        >>> from modelscope_ext import pipeline
-        >>> pipe = pipeline(model="./sentiment")                 # doctest: +SKIP
-        >>> pipe("good"), pipe(["good", "bad"])                  # doctest: +SKIP
+        >>> class Shouting(Pipeline):
+        ...     def preprocess(self, inputs):
+        ...         return inputs.lower()
+        ...
+        ...     def postprocess(self, inputs):
+        ...         return {**inputs, "label": inputs["label"].upper()}
+        >>> Shouting(model=None, task="text-classification").task
+        'text-classification'
     """
 
     #: Tasks a registered subclass serves; the first is its default.

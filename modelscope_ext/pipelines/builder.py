@@ -98,9 +98,11 @@ def pipeline(
         RequirementError, BackendNotLoadable, SafetyError, WeightsMismatch: Of the load.
 
     Example:
-        >>> pipe = pipeline(model="./sentiment")                # doctest: +SKIP
-        >>> pipe("what a day")                                  # doctest: +SKIP
-        {'label': 'POSITIVE', 'score': 0.99}
+        >>> from modelscope_ext import data
+        >>> folder = data.__path__[0]
+        >>> with pipeline(model=f"{folder}/digits", backend="onnx") as pipe:
+        ...     pipe.task, pipe(f"{folder}/digits_samples/3.png", top_k=1)[0]["label"]
+        ('image-classification', '3')
     """
     keywords = {
         "task": task, "config_file": config_file, "framework": framework, "device": device,
