@@ -54,6 +54,44 @@ def image_text_to_text():
     return model, [processor]
 
 
+def audio_text_to_text():
+    from transformers import (
+        Qwen2AudioConfig,
+        Qwen2AudioForConditionalGeneration,
+        Qwen2AudioProcessor,
+        WhisperFeatureExtractor,
+    )
+
+    tokenizer = lm_tokenizer(audio=True)
+    text = {
+        "model_type": "qwen2",
+        "vocab_size": len(tokenizer),
+        **_SMALL,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    audio = {
+        "num_mel_bins": 8,
+        "d_model": 16,
+        "encoder_layers": 1,
+        "encoder_attention_heads": 2,
+        "encoder_ffn_dim": 16,
+        "max_source_positions": 100,
+    }
+    index = tokenizer.convert_tokens_to_ids("<|AUDIO|>")
+    config = Qwen2AudioConfig(text_config=text, audio_config=audio, audio_token_index=index)
+    model = _spread(Qwen2AudioForConditionalGeneration(config), 12.0)
+    model.generation_config.max_new_tokens = 6
+    model.generation_config.pad_token_id = 0
+    model.generation_config.eos_token_id = 2
+    extractor = WhisperFeatureExtractor(feature_size=8, chunk_length=2, n_fft=400, hop_length=160)
+    template = IMAGE_CHAT_TEMPLATE.replace("'image'", "'audio'").replace(" <image>", " <|AUDIO|>")
+    return model, [Qwen2AudioProcessor(extractor, tokenizer, chat_template=template)]
+
+
 def _blip_config():
     from transformers import BlipConfig
 

@@ -49,6 +49,7 @@ FAMILIES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "mask-generation": (_vision.mask_generation, ("mask-generation",)),
     "image-to-image": (_vision.image_to_image, ("image-to-image",)),
     "image-text-to-text": (_multimodal.image_text_to_text, ("image-text-to-text", "any-to-any")),
+    "audio-text-to-text": (_multimodal.audio_text_to_text, ("audio-text-to-text", "any-to-any")),
     "image-to-text": (_multimodal.image_to_text, ("image-to-text",)),
     "blip": (_multimodal.blip_caption, ("image-to-text",)),
     "visual-question-answering": (_multimodal.visual_question_answering, ("visual-question-answering",)),

@@ -97,28 +97,34 @@ def labels_of(task: str, options: Mapping[str, Any]) -> list[str]:
     return list(labels)
 
 
-def messages(item: Any) -> list[dict[str, Any]] | None:
-    """Return the chat in one input with its images opened, or None where the input is no chat.
+def messages(item: Any, rate: int | None = None) -> list[dict[str, Any]] | None:
+    """Return the chat in one input with its images and sounds opened, or None where the input is no chat.
 
     Args:
         item: A list of messages, or a dict with ``messages``, or with such a list under ``text``.
+        rate: What the model hears, in hertz; None for a model without ears.
     """
     chat = item
     if isinstance(item, Mapping):
         chat = item.get("messages", item.get("text"))
     if not isinstance(chat, list) or not chat or not all(isinstance(m, Mapping) and "role" in m for m in chat):
         return None
-    return [{**message, "content": _opened(message.get("content"))} for message in chat]
+    return [{**message, "content": _opened(message.get("content"), rate)} for message in chat]
 
 
-def _opened(content: Any) -> Any:
+def _opened(content: Any, rate: int | None) -> Any:
     if not isinstance(content, list):
         return content
-    return [_opened_piece(piece) for piece in content]
+    return [_opened_piece(piece, rate) for piece in content]
 
 
-def _opened_piece(piece: Any) -> Any:
-    if not isinstance(piece, Mapping) or piece.get("type") != "image":
+def _opened_piece(piece: Any, rate: int | None) -> Any:
+    kind = piece.get("type") if isinstance(piece, Mapping) else None
+    if kind not in ("image", "audio", "video"):
         return piece
-    given = next((piece[k] for k in ("image", "path", "url") if piece.get(k) is not None), None)
-    return {"type": "image"} if given is None else {"type": "image", "image": rgb(given)}
+    given = next((piece[k] for k in (kind, "path", "url") if piece.get(k) is not None), None)
+    if given is None:
+        return {"type": kind}
+    if kind == "audio" and rate is not None:
+        return {"type": kind, "audio": waveform(given, rate)}
+    return {"type": kind, kind: rgb(given) if kind == "image" else KINDS[kind].bring(given)}

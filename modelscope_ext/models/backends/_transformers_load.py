@@ -7,7 +7,7 @@ quantisation that it skips, an adapter that it applies or leaves out by what is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from modelscope_ext.errors import (
@@ -108,7 +108,7 @@ def choose_auto(folder: Folder, task: str | None) -> Any:
     import transformers
 
     named = [str(a) for a in folder.raw.get("architectures") or ()]
-    autos = ROWS[task].autos if task else _autos_of(named)
+    autos = ROWS[task].autos if task else _all_autos()
     fits = [auto for name in autos if _serves(auto := getattr(transformers, name), folder)]
     if not fits:
         kind = folder.raw.get("model_type")
@@ -120,9 +120,13 @@ def choose_auto(folder: Folder, task: str | None) -> Any:
     return next((auto for auto in fits if _class_names(auto, folder) & set(named)), fits[0])
 
 
-def _autos_of(named: Sequence[str]) -> tuple[str, ...]:
-    """Return the auto classes of all rows and AutoModel, those whose mapping has one of `named` are tried first."""
-    return (*dict.fromkeys(auto for row in ROWS.values() for auto in row.autos if auto != "AutoModel"), "AutoModel")
+def _all_autos() -> tuple[str, ...]:
+    """Return AutoModel, then the auto classes of all rows, then the others that transformers has."""
+    from transformers.models.auto import modeling_auto
+
+    ours = (auto for row in ROWS.values() for auto in row.autos)
+    theirs = (name for name in modeling_auto.__all__ if name.startswith("AutoModelFor"))
+    return tuple(dict.fromkeys(("AutoModel", *ours, *theirs)))
 
 
 def _serves(auto: Any, folder: Folder) -> bool:

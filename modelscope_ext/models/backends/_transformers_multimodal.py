@@ -87,7 +87,8 @@ def converse(session: Session, items: Sequence[Any], options: dict[str, Any]) ->
 
 def _asked(session: Session, item: Any) -> tuple[list[dict[str, Any]], bool]:
     """Return the chat in one input, and whether the caller gave a plain text rather than a chat."""
-    chat = messages(item)
+    ears = getattr(session.part("processor"), "feature_extractor", None)
+    chat = messages(item, getattr(ears, "sampling_rate", None))
     if chat is not None:
         return chat, bool(isinstance(item, Mapping) and item.get("plain"))
     if isinstance(item, str):

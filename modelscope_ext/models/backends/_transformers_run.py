@@ -112,12 +112,19 @@ class Session:
         """Run the pipeline on `items` in batches and return one output per item."""
         pipe = self.pipe()
         out: list[Any] = []
-        for batch in chunks(items, self.batch_size):
+        for batch in chunks(items, self.batch_size if self._pads(pipe) else 1):
             if len(batch) == 1:
                 out.append(pipe(batch[0], *args, **options))
             else:
                 out += pipe(list(batch), *args, batch_size=len(batch), **options)
         return out
+
+    def _pads(self, pipe: Any) -> bool:
+        """Whether texts of different lengths can run at once: there is a token to pad with, known to all involved."""
+        tokenizer = pipe.tokenizer
+        if tokenizer is None or self.task in ("text-generation", "automatic-speech-recognition"):
+            return tokenizer is None or tokenizer.pad_token_id is not None
+        return None not in (tokenizer.pad_token_id, getattr(self.model.config, "pad_token_id", 0))
 
     def run_alike(self, items: Sequence[Any], key: Callable[[Any], Any], **options: Any) -> list[Any]:
         """Run the pipeline like `run`, with only such items in one batch as have the same `key`."""

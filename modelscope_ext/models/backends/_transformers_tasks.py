@@ -313,6 +313,15 @@ output = model.generate(**inputs) if model.can_generate() else model(**inputs).l
     add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
 output = processor.batch_decode(model.generate(**inputs), skip_special_tokens=True)""",
         ),
+        "audio-text-to-text": Row(
+            ("AutoModelForMultimodalLM",),
+            ("processor",),
+            "multimodal.converse",
+            None,
+            (*_CHAT, *GENERATION),
+            """inputs = processor(text="What is this?", return_tensors="pt")
+output = processor.batch_decode(model.generate(**inputs), skip_special_tokens=True)""",
+        ),
         # sound
         "audio-classification": Row(
             ("AutoModelForAudioClassification",),
@@ -369,11 +378,18 @@ output = processor.batch_decode(model.generate(**inputs), skip_special_tokens=Tr
     }
 )
 
-#: Tasks of transformers' pipelines that are not served, and why.
+#: Tasks that transformers has pipelines or classes for and that are not served, and why. Their models can be loaded.
 NOT_SERVED: Mapping[str, str] = MappingProxyType(
     {
         "decision": "experimental in transformers 5 and bound to its own decision_config files; the model itself is a "
         "causal language model: use text-generation",
+        "image-normal-estimation": "Sapiens and TIPS only, without a pipeline in transformers",
+        "speaker-diarization": "needs a clustering step that the folder does not hold",
+        "speaker-verification": "compares two recordings against a threshold that the folder does not hold",
+        "table-recognition": "PaddleOCR's table recogniser: a part of an OCR chain that no single folder holds",
+        "unconditional-image-generation": "ImageGPT: its answer is colour clusters, without a pipeline in transformers",
+        "video-text-to-text": "transformers' video processors need torchvision; give frames to image-text-to-text",
+        "visual-document-retrieval": "late interaction needs the colpali-engine library, which is recognised",
     }
 )
 
@@ -385,25 +401,22 @@ NOT_SERVED_MAPPINGS: Mapping[str, str] = MappingProxyType(
         "MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES": "text encoders inside diffusion pipelines",
         "MODEL_FOR_BACKBONE_MAPPING_NAMES": "a part of other models, without an output of its own",
         "MODEL_FOR_MASKED_IMAGE_MODELING_MAPPING_NAMES": "for training",
-        "MODEL_FOR_CAUSAL_IMAGE_MODELING_MAPPING_NAMES": "ImageGPT: no task name and no pipeline exist for it",
+        "MODEL_FOR_CAUSAL_IMAGE_MODELING_MAPPING_NAMES": NOT_SERVED["unconditional-image-generation"],
         "MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING_NAMES": "for training; no task name exists for it",
         "MODEL_FOR_DECISION_MAPPING_NAMES": NOT_SERVED["decision"],
-        "MODEL_FOR_RETRIEVAL_MAPPING_NAMES": "visual-document-retrieval: late interaction needs the colpali-engine "
-        "library, which is recognised",
+        "MODEL_FOR_RETRIEVAL_MAPPING_NAMES": NOT_SERVED["visual-document-retrieval"],
         "MODEL_FOR_TEXT_RECOGNITION_MAPPING_NAMES": "PaddleOCR's line recogniser: a part of an OCR chain that no "
         "single folder holds",
-        "MODEL_FOR_TABLE_RECOGNITION_MAPPING_NAMES": "PaddleOCR's table recogniser: a part of an OCR chain",
-        "MODEL_FOR_AUDIO_FRAME_CLASSIFICATION_MAPPING_NAMES": "speaker diarization needs a clustering step that the "
-        "folder does not hold",
-        "MODEL_FOR_AUDIO_XVECTOR_MAPPING_NAMES": "speaker verification compares two recordings against a threshold "
-        "that the folder does not hold",
+        "MODEL_FOR_TABLE_RECOGNITION_MAPPING_NAMES": NOT_SERVED["table-recognition"],
+        "MODEL_FOR_AUDIO_FRAME_CLASSIFICATION_MAPPING_NAMES": NOT_SERVED["speaker-diarization"],
+        "MODEL_FOR_AUDIO_XVECTOR_MAPPING_NAMES": NOT_SERVED["speaker-verification"],
         "MODEL_FOR_AUDIO_TOKENIZATION_NAMES": "codecs: a part of other models",
         "MODEL_FOR_TIME_SERIES_CLASSIFICATION_MAPPING_NAMES": "inputs are windows of a layout that only the training "
         "script knows",
         "MODEL_FOR_TIME_SERIES_REGRESSION_MAPPING_NAMES": "inputs are windows of a layout that only the training "
         "script knows",
         "MODEL_FOR_IMAGE_MATTING_MAPPING_NAMES": "needs a trimap drawn by hand beside the image",
-        "MODEL_FOR_NORMAL_ESTIMATION_MAPPING_NAMES": "Sapiens and TIPS only: no task of transformers' pipelines",
+        "MODEL_FOR_NORMAL_ESTIMATION_MAPPING_NAMES": NOT_SERVED["image-normal-estimation"],
         "MODEL_FOR_POINTMAP_ESTIMATION_MAPPING_NAMES": "Sapiens only: no task of transformers' pipelines",
         "MODEL_FOR_POSE_ESTIMATION_MAPPING_NAMES": "needs the boxes of a person detector, another model",
     }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelscope_ext.errors import OptionError
 from modelscope_ext.models.backend import Backend, Loaded
-from modelscope_ext.models.backends._transformers_tasks import ROWS, Row
+from modelscope_ext.models.backends._transformers_tasks import NOT_SERVED, ROWS, Row
 from modelscope_ext.models.resolution import Match, Resolution
 from modelscope_ext.utils.text import did_you_mean, listing
 
@@ -68,7 +68,8 @@ class Transformers(Backend):
 
         Args:
             folder: The local folder; `subfolder` inside it where given.
-            resolution: The decision; its first task picks the head unless `task` is given.
+            resolution: The decision; its first task picks the head unless `task` is given. For a task that is not
+                served (`NOT_SERVED`) the architecture does, and the model is there as `native` only.
             grants: What the caller permits; code of the folder runs only where it is needed and permitted.
             **options: `task`, `device` (default: an accelerator, else the CPU), `device_map`, `dtype` (default: the
                 checkpoint's), `variant`, `subfolder`, `allow_missing_weights`, and those of `options`.
@@ -86,6 +87,7 @@ class Transformers(Backend):
         from modelscope_ext.models.backends._transformers_quiet import loading
 
         task = options.get("task") or resolution.default_task
+        task = None if task in NOT_SERVED else task
         row = _row(task) if task else None
         where = Folder(folder / (options.get("subfolder") or ""), str(resolution.source), grants)
         parts: dict[str, Any] = {"folder": where, "task": task}
@@ -220,6 +222,8 @@ class Transformers(Backend):
 
 
 def _row(task: str) -> Row:
+    if task in NOT_SERVED:
+        raise OptionError(f"{task!r} is not served: {NOT_SERVED[task]}. The model itself is there as `native`.")
     if task not in ROWS:
         raise OptionError(
             f"transformers does not serve {task!r}.{did_you_mean(task, ROWS)} It serves: {listing(ROWS, 60)}"

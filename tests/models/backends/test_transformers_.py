@@ -182,6 +182,20 @@ def test_a_decoder_without_a_pad_token_keeps_its_tokenizer(tmp_path: Path) -> No
     assert loaded.parts["tokenizer"].padding_side == "right"
 
 
+def test_a_classifier_without_a_pad_token_runs_one_by_one(tmp_path: Path) -> None:
+    import transformers
+
+    from tests.tiny._words import lm_tokenizer
+
+    tokenizer = lm_tokenizer()
+    tokenizer.pad_token = None
+    config = transformers.GPT2Config(vocab_size=len(tokenizer), n_embd=16, n_layer=1, n_head=2, n_positions=64)
+    loaded = Transformers().wrap(transformers.GPT2ForSequenceClassification(config), tokenizer=tokenizer)
+    alone = [Transformers().predict(loaded, "text-classification", [text])[0] for text in TEXTS]
+    assert Transformers().predict(loaded, "text-classification", TEXTS, batch_size=4) == alone
+    assert tokenizer.pad_token is None
+
+
 def test_texts_and_chats_in_one_call(tmp_path: Path) -> None:
     loaded = load("text-generation", tmp_path / "m")
     mixed = Transformers().predict(loaded, "text-generation", ["the cat", chat("hello")], batch_size=2)
@@ -395,6 +409,7 @@ SNIPPETS = [
     ("image-to-text", "image-to-text"),
     ("image-text-to-text", "image-text-to-text"),
     ("image-text-to-text", "any-to-any"),
+    ("audio-text-to-text", "audio-text-to-text"),
     ("audio-classification", "audio-classification"),
     ("automatic-speech-recognition", "automatic-speech-recognition"),
     ("whisper", "automatic-speech-recognition"),

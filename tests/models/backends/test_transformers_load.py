@@ -276,6 +276,13 @@ def test_the_architecture_decides_where_no_task_is_known(tmp_path: Path) -> None
     assert type(load(make("feature-extraction", tmp_path / "c")).native).__name__ == "BertModel"
 
 
+def test_a_task_with_a_reason_not_to_be_served_leaves_the_model(tmp_path: Path) -> None:
+    loaded = load(make("text-generation", tmp_path / "m"), "decision")
+    assert type(loaded.native).__name__ == "LlamaForCausalLM"
+    with pytest.raises(OptionError, match=r"'decision' is not served: experimental.*as `native`"):
+        Transformers().predict(loaded, "decision", ["state"])
+
+
 def test_ranking_needs_one_label(classifier: Path) -> None:
     with pytest.raises(OptionError, match=r"one label; config\.json has 3"):
         load(classifier, "text-ranking")
@@ -295,6 +302,12 @@ def test_no_tokenizer(classifier: Path) -> None:
     for file in classifier.glob("token*"):
         file.unlink()
     with pytest.raises(NotAModel, match=r"there is no tokenizer: none of .*tokenizer\.json"):
+        load(classifier, "text-classification")
+
+
+def test_a_tokenizer_without_its_vocabulary(classifier: Path) -> None:
+    (classifier / "tokenizer.json").unlink()
+    with pytest.raises(NotAModel, match=r"settings but no vocabulary: tokenizer\.json.*vocab\.txt"):
         load(classifier, "text-classification")
 
 

@@ -51,6 +51,11 @@ def image_chat(number: int, text: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": pieces}]
 
 
+def audio_chat(number: int, text: str) -> list[dict[str, Any]]:
+    pieces = [{"type": "audio", "audio": sound(number)}, {"type": "text", "text": text}]
+    return [{"role": "user", "content": pieces}]
+
+
 _WORDS = [["mary", [10, 10, 90, 40]], ["lives", [100, 10, 190, 40]], ["paris", [200, 10, 290, 40]]]
 _PICTURES = [picture(0), picture(1), picture(2)]
 _SOUNDS = [sound(0), sound(1), sound(2)]
@@ -156,6 +161,7 @@ CASES = [
         [{"text": image_chat(0, "what is this")}, {"text": image_chat(1, "who is this")}],
     ),
     Case("image-text-to-text", "any-to-any", [image_chat(0, "what is this"), image_chat(1, "who is this")]),
+    Case("audio-text-to-text", "audio-text-to-text", [audio_chat(0, "what is this"), audio_chat(2, "what is this")]),
     Case("image-to-text", "image-to-text", _PICTURES, seed=1),
     Case("blip", "image-to-text", _PICTURES),
     Case(
@@ -428,6 +434,7 @@ RUN = {
     "summarization": seq2seq(("summary_text", "summarization")), "table-question-answering": table,
     "document-question-answering": document, "image-feature-extraction": image_features, "image-to-text": caption,
     "visual-question-answering": image_answer, "image-text-to-text": talk, "any-to-any": any_to_any,
+    "audio-text-to-text": any_to_any,
     "keypoint-detection": points, "keypoint-matching": match, "video-classification": clip, "image-to-image": larger,
     "mask-generation": masks, "automatic-speech-recognition": speech, "text-to-audio": speak, "text-to-speech": speak,
     "time-series-forecasting": series,
