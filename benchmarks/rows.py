@@ -34,6 +34,10 @@ class Row:
 _FORBIDDEN = {"torch", "transformers", "numpy", "pydantic", "modelscope", "onnxruntime", "PIL", "yaml", "rich"}
 
 
+#: What pip writes into the file `modelscope-ext`.
+_PROGRAM = "import sys; from modelscope_ext.cli import main; sys.exit(main())"
+
+
 def _imports_nothing_heavy() -> None:
     found = _FORBIDDEN & modules_after("import modelscope_ext")
     if found:
@@ -59,7 +63,7 @@ def _import(_: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
 def _inspect(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
     folder = plain_transformers(scratch / "inspected")
     return (
-        ("modelscope-ext inspect DIR", process("-m", "modelscope_ext", "inspect", str(folder))),
+        ("modelscope-ext inspect DIR", process("-c", _PROGRAM, "inspect", str(folder))),
         ("import optimum's TasksManager", process("-c", "from optimum.exporters.tasks import TasksManager")),
     )
 
@@ -67,7 +71,7 @@ def _inspect(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
 def _inspect_and_nothing(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
     folder = plain_transformers(scratch / "bare")
     return (
-        ("modelscope-ext inspect DIR", process("-m", "modelscope_ext", "inspect", str(folder))),
+        ("modelscope-ext inspect DIR", process("-c", _PROGRAM, "inspect", str(folder))),
         ("python -c pass", process("-c", "pass")),
     )
 

@@ -17,7 +17,7 @@ from modelscope_ext.metadata.files import CARD
 from modelscope_ext.models.backends import BUILTINS, canonical_backend
 from modelscope_ext.models.claims import all_claims, twins
 from modelscope_ext.models.recognised import find
-from modelscope_ext.models.resolution import Finding, Resolution
+from modelscope_ext.models.resolution import Finding, Reason, Resolution
 from modelscope_ext.utils.record import Record
 from modelscope_ext.utils.text import printable
 
@@ -108,8 +108,12 @@ def compare(snapshot: Snapshot, **options: Any) -> Comparison:
 
 def _able(evidence: Evidence) -> set[str]:
     """Return the backends that the files themselves speak for; a card's word is no proof of itself."""
-    claims = [m for m in all_claims(evidence) if any(reason.file.lower() != CARD.lower() for reason in m.because)]
+    claims = [m for m in all_claims(evidence) if any(_is_file(reason) for reason in m.because)]
     return {match.backend for match in (*claims, *twins(claims))}
+
+
+def _is_file(reason: Reason) -> bool:
+    return not reason.file.startswith("(") and reason.file.lower() != CARD.lower()
 
 
 def _tagged(evidence: Evidence, field: str) -> tuple[Fact, ...]:

@@ -146,6 +146,21 @@ def test_streams_are_not_closed_or_replaced(capsys):
     assert capsys.readouterr().out.endswith("still open\n")
 
 
+def test_the_garbage_collector_is_left_as_found(cli, monkeypatch):
+    import gc
+
+    from modelscope_ext.cli import env
+
+    seen = []
+    monkeypatch.setattr(env, "run", lambda args, output: seen.append(gc.isenabled()) or 0)
+    assert gc.isenabled()
+    assert cli("env").code == 0
+    assert (seen, gc.isenabled()) == ([False], True)
+    fail_with(monkeypatch, ConfigError("x"))
+    cli("env")
+    assert gc.isenabled()
+
+
 def test_python_m_is_the_same_program():
     done = run("--version")
     assert (done.returncode, done.stdout) == (0, f"modelscope-ext {modelscope_ext.__version__}\n")
