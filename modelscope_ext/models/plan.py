@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,7 @@ def _counted(weights: Weights, snapshot: Snapshot) -> Weights:
     for name in weights.files:
         try:
             header = read_header(
-                weights.format or "", lambda start, count, name=name: snapshot.read(name, start, count),
+                weights.format or "", partial(snapshot.read, name),
                 snapshot.sizes[name], file=name, limits=snapshot.limits, source=str(snapshot.source),
             )  # fmt: skip
         except ModelScopeExtError:  # a broken file is the load's to refuse; a plan only counts

@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelscope_ext.errors import OptionError
 from modelscope_ext.hub.locate import open_snapshot
 from modelscope_ext.metadata.evidence import collect
 from modelscope_ext.metadata.snapshot import Snapshot
-from modelscope_ext.models.backends import BUILTINS, canonical_backend
+from modelscope_ext.models.asked import Asked
+from modelscope_ext.models.backends import BUILTINS
 from modelscope_ext.models.builder import BACKENDS, MODELS
 from modelscope_ext.models.claims import all_claims, twins
 from modelscope_ext.models.frameworks import canonical_framework
@@ -25,11 +25,10 @@ from modelscope_ext.models.not_a_model import refuse
 from modelscope_ext.models.recognised import claim, find, library, precedence
 from modelscope_ext.models.resolution import Finding, Match, Reason, Rejected, Resolution, Strength
 from modelscope_ext.models.task_choice import TaskChoice, choose_tasks
-from modelscope_ext.models.tasks import TASKS, canonical
 from modelscope_ext.models.ties import break_tie
 from modelscope_ext.models.weight_choice import choose_weights
 from modelscope_ext.utils.requirement import check_requirements
-from modelscope_ext.utils.text import did_you_mean, listing, printable
+from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
@@ -56,19 +55,6 @@ _QUANTIZERS = {
 }
 #: Libraries that run in more than one framework; what is declared or tagged decides.
 _ANY_FRAMEWORK = frozenset(("modelscope", "openmind"))
-
-
-class Asked:
-    """The caller's arguments, checked and in canonical spelling.
-
-    Raises:
-        OptionError: An unknown task, backend or framework; the message has the nearest and lists what there is.
-    """
-
-    def __init__(self, task: str | None, backend: str | None, framework: str | None, evidence: Evidence) -> None:
-        self.backend = _known_backend(backend, evidence) if backend is not None else None
-        self.framework = canonical_framework(framework, strict=True) if framework is not None else None
-        self.task = _known_task(task, evidence) if task is not None else None
 
 
 def resolve(
@@ -349,37 +335,6 @@ def _loads(name: str) -> bool:
 
 def _fact(evidence: Evidence, name: str) -> str | None:
     return next((f.value for f in evidence.declared.get(name, ()) if isinstance(f.value, str)), None)
-
-
-def _known_backend(spelling: str, evidence: Evidence) -> str:
-    if not isinstance(spelling, str):
-        raise OptionError(f"backend must be a str, not {type(spelling).__name__}: {printable(spelling)}")
-    name = canonical_backend(spelling)
-    row = find(name)
-    if name in BUILTINS or row is not None:
-        return row.name if row is not None and name not in BUILTINS else name
-    if spelling in BACKENDS or name in BACKENDS:
-        return spelling if spelling in BACKENDS else name
-    conditions = {backend for entry in MODELS for backend in entry.backend or ()}
-    if spelling in conditions or name in conditions or name in ("onediff",):
-        return name
-    known = {*BACKENDS.names(), *conditions}
-    from modelscope_ext.models.libraries import LIBRARIES
-
-    every = {*known, *(row.name for row in LIBRARIES)}
-    raise OptionError(
-        f"Unknown backend {printable(spelling)!r}.{did_you_mean(name, every)} Loadable: {listing(known)}. "
-        f"Also recognised: {listing(every - known, most=60)}."
-    )
-
-
-def _known_task(spelling: str, evidence: Evidence) -> str:
-    task = canonical(spelling)
-    if task in TASKS:
-        return str(task)
-    own = {t for entry in MODELS for t in entry.task or ()}
-    own |= {t for f in evidence.declared.get("tasks", ()) if isinstance(f.value, str) and (t := canonical(f.value))}
-    return task if task in own and task else str(canonical(spelling, strict=True))
 
 
 def _key(model: Any, arguments: tuple[Any, ...], cfg_dict: Any) -> tuple[Any, ...] | None:
