@@ -122,7 +122,7 @@ class Snapshot:
         seen = walk(folder, limits, source=folder)
 
         def read(name: str, start: int, length: int) -> bytes:
-            return read_inside(folder, name, start=start, length=length, limits=limits, source=folder)
+            return read_inside(folder, name, start=start, length=length, limits=limits, source=folder, bases=seen.bases)
 
         return cls(
             Source("local", path=folder),

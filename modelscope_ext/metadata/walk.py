@@ -14,7 +14,7 @@ from modelscope_ext.errors import LimitExceeded, MalformedMetadata, ModelNotFoun
 from modelscope_ext.safety.finding import Finding
 from modelscope_ext.safety.limits import Limits
 from modelscope_ext.safety.paths import fault_of
-from modelscope_ext.safety.reading import inside
+from modelscope_ext.safety.reading import bases_of, inside
 from modelscope_ext.utils.text import printable
 
 __all__ = ["Listing", "fingerprint", "walk"]
@@ -35,6 +35,8 @@ class Listing:
         links: The target of every symbolic link, as it is written in the link.
         odd: Names that are neither files nor folders (pipes, devices, sockets) or may not be looked at.
         findings: What a reader should know.
+        shared: Files with further names on the disk.
+        bases: The real folders in which the files may lie; see `safety.reading.bases_of`.
     """
 
     sizes: dict[str, int] = field(default_factory=dict)
@@ -42,6 +44,7 @@ class Listing:
     odd: set[str] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
     shared: list[str] = field(default_factory=list)
+    bases: tuple[str, ...] = ()
 
     def note(self, code: str, level: str, file: str | None, text: str) -> None:
         """Add a finding about `file`."""
@@ -56,7 +59,7 @@ def walk(root: str, limits: Limits, *, source: str) -> Listing:
         LimitExceeded: More files than allowed.
         ModelNotFound: `root` is no folder, or cannot be listed.
     """
-    seen = Listing()
+    seen = Listing(bases=bases_of(root))
     folders = [("", 0)]
     while folders:
         prefix, depth = folders.pop()
@@ -129,7 +132,7 @@ def _link(name: str, root: str, seen: Listing) -> None:
     except OSError:
         seen.note("broken-link", "warning", name, "a symbolic link to nothing; taken as absent")
         return
-    if inside(root, real) is None:
+    if inside(seen.bases, real) is None and real != seen.bases[0]:
         seen.note("link-escape", "danger", name, "a symbolic link that leaves the model's folder; never followed")
         if not stat.S_ISDIR(status.st_mode):
             seen.sizes[name] = len(target)

@@ -17,7 +17,7 @@ from modelscope_ext.safety.paths import fault_of
 from modelscope_ext.utils import bounded
 from modelscope_ext.utils.text import printable
 
-__all__ = ["inside", "open_inside", "parse_json", "parse_yaml", "read_inside", "text_limit"]
+__all__ = ["bases_of", "inside", "open_inside", "parse_json", "parse_yaml", "read_inside", "text_limit"]
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -104,6 +104,7 @@ def read_inside(
     length: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
     source: str | None = None,
+    bases: tuple[str, ...] | None = None,
 ) -> bytes:
     """Return bytes of one file inside `root`.
 
@@ -114,6 +115,7 @@ def read_inside(
         length: Number of bytes, at most; None reads the whole file, which must then be within the text limit.
         limits: What is too large.
         source: The model as the caller named it, for messages.
+        bases: `bases_of(root)`, if the caller has asked already.
 
     Raises:
         PathEscapeRefused: The file, or a folder on the way, is a link that leaves the model.
@@ -128,7 +130,7 @@ def read_inside(
         ...     read_inside(folder, "config.json")
         b'{}'
     """
-    descriptor, size = open_inside(root, name, source=source)
+    descriptor, size = open_inside(root, name, source=source, bases=bases)
     try:
         if length is None:
             limit = text_limit(name, limits)
@@ -156,7 +158,9 @@ def _read(descriptor: int, length: int) -> bytes:
     return b"".join(parts)
 
 
-def open_inside(root: str | os.PathLike[str], name: str, *, source: str | None = None) -> tuple[int, int]:
+def open_inside(
+    root: str | os.PathLike[str], name: str, *, source: str | None = None, bases: tuple[str, ...] | None = None
+) -> tuple[int, int]:
     """Open one regular file inside `root` and return its descriptor and size; the caller closes it.
 
     The check is made on what was opened, so a file swapped later changes nothing.
@@ -173,7 +177,7 @@ def open_inside(root: str | os.PathLike[str], name: str, *, source: str | None =
     try:
         descriptor = -1 if "/" in name else _open(os.path.join(folder, name))
         if descriptor < 0:
-            descriptor = _open_below(folder, name, source)
+            descriptor = _open_below(folder, name, source, bases or bases_of(folder))
     except OSError as error:
         _unreadable(error, name, source)
     try:
@@ -211,11 +215,11 @@ def _link_errors() -> frozenset[int]:
 _LINK_ERRORS = _link_errors()
 
 
-def _open_below(folder: str, name: str, source: str | None) -> int:
+def _open_below(folder: str, name: str, source: str | None, bases: tuple[str, ...]) -> int:
     """Open a file that is nested or a link: resolve it, check where it lies, open that without following anything."""
     path = os.path.join(folder, *name.split("/"))
     real = os.path.realpath(path)
-    base = inside(folder, real)
+    base = inside(bases, real)
     if base is None:
         raise PathEscapeRefused(
             f"{printable(name)}: a link that leaves the model's folder. It was not followed. "
@@ -225,7 +229,7 @@ def _open_below(folder: str, name: str, source: str | None) -> int:
         )
     if not _NOFOLLOW or os.open not in os.supports_dir_fd:
         return os.open(real, _FLAGS)
-    parts = os.path.relpath(real, base).split(os.sep)
+    parts = real[len(base.rstrip(os.sep)) + 1 :].split(os.sep)
     at = os.open(base, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for part in parts[:-1]:
@@ -237,21 +241,28 @@ def _open_below(folder: str, name: str, source: str | None) -> int:
         os.close(at)
 
 
-def inside(folder: str, real: str) -> str | None:
-    """Return the real folder that may hold `real`: the model's, or the blobs of the hub cache it lies in; else None.
+def bases_of(folder: str) -> tuple[str, ...]:
+    """Return the real folders in which a model's files may lie: its own, and the blobs of the hub cache it is in.
 
     The recognised layout is ``models--org--name/{blobs,snapshots/<commit>}`` (and ``org--name`` of ModelScope): a link
     from a snapshot into the blobs of the same repo is how these caches store every file.
     """
     root = os.path.realpath(folder)
-    if real == root or real.startswith(root.rstrip(os.sep) + os.sep):
-        return root
     parts = root.split(os.sep)
     for depth in range(len(parts) - 2, 0, -1):
         if parts[depth] == "snapshots" and _CACHED.fullmatch(parts[depth - 1]):
-            blobs = os.sep.join((*parts[:depth], "blobs"))
-            return blobs if real.startswith(blobs + os.sep) else None
-    return None
+            return root, os.sep.join((*parts[:depth], "blobs"))
+    return (root,)
+
+
+def inside(bases: tuple[str, ...], real: str) -> str | None:
+    """Return which of `bases_of(folder)` holds the resolved path `real`; None if it lies outside the model.
+
+    Example:
+        >>> inside(("/m",), "/m/config.json"), inside(("/m",), "/m-evil/config.json")
+        ('/m', None)
+    """
+    return next((base for base in bases if real.startswith(base.rstrip(os.sep) + os.sep)), None)
 
 
 def too_large(name: str, size: int, limit: int, source: str | None) -> NoReturn:

@@ -12,7 +12,7 @@ from modelscope_ext.errors import (
     PathEscapeRefused,
 )
 from modelscope_ext.safety.limits import Limits
-from modelscope_ext.safety.reading import inside, parse_json, parse_yaml, read_inside
+from modelscope_ext.safety.reading import bases_of, inside, parse_json, parse_yaml, read_inside
 
 SECRET = "the secret outside"
 
@@ -87,7 +87,8 @@ def test_links_into_the_blobs_of_the_same_cached_repo_are_followed(tmp_path, rep
     (snapshot / "ref.json").symlink_to("../../refs")
     with pytest.raises(PathEscapeRefused):
         read_inside(snapshot, "stolen.json")
-    assert inside(str(snapshot), str(blobs)) is None
+    assert inside(bases_of(str(snapshot)), str(blobs)) is None
+    assert inside(bases_of(str(snapshot)), str(blobs / "aa")) == str(blobs)
 
 
 @pytest.mark.parametrize("name", ["../outside/secret.json", "/etc/passwd", "unet/../../outside/secret.json", "a\0b"])
