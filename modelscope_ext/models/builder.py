@@ -99,10 +99,16 @@ class Backends:
         """Return all names, those of the table first. No backend is imported."""
         return tuple(dict.fromkeys(entry.name for entry in self._classes.entries))
 
-    def loadable(self) -> tuple[tuple[str, Backend], ...]:
-        """Return name and instance of every backend whose own module imports; what fails is logged and left out."""
+    def loadable(self, *, builtins: bool = True) -> tuple[tuple[str, Backend], ...]:
+        """Return name and instance of every backend whose own module imports; what fails is logged and left out.
+
+        Args:
+            builtins: False leaves out the names of the table.
+        """
         found = []
         for name in self.names():
+            if name in BUILTINS and not builtins:
+                continue
             try:
                 found.append((name, self.get(name)))
             except RegistryError as error:

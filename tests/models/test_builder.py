@@ -188,6 +188,7 @@ def test_a_broken_plugin_is_left_out_and_says_why_when_asked_for(backends, site,
     loadable = dict(backends.loadable())
     assert set(loadable) == {*BUILTINS, "mine"}
     assert loadable["mine"] is backends.get("mine")
+    assert [name for name, _ in backends.loadable(builtins=False)] == ["mine"]
     assert "no_such_module_here" in caplog.text
     with pytest.raises(RegistryError, match=r"'broken' = their_broken:X .*entry point 'broken' of their-pkg") as caught:
         backends.get("broken")
