@@ -20,7 +20,6 @@ from modelscope_ext.errors import (
     UnknownTypeError,
 )
 from modelscope_ext.models.backends._transformers_code_guard import code_of
-from modelscope_ext.models.backends._transformers_weights import mismatch_of
 from modelscope_ext.safety.grants import Grants
 from modelscope_ext.safety.paths import check_name
 from modelscope_ext.utils.text import listing, printable
@@ -147,9 +146,12 @@ def read(folder: Folder, what: str, call: Callable[[], _T]) -> _T:
         raise _translated(folder, what, error) from error
 
 
-def missing_package(folder: Folder, what: str, error: Exception) -> MissingRequirement:
+def missing_package(folder: Folder, what: str, error: Exception) -> ModelScopeExtError:
+    """Return the error for a package that is not there, or for a device that the quantisation needs."""
     method = quantisation(folder) if what != "config.json" else None
     detail = printable(" ".join(str(error).split()), 400)
+    if method is not None and _is_refused(detail):
+        return BackendNotLoadable(f"{folder.name}: weights quantised with {method} cannot be used here: {detail}")
     if method is not None:
         package = QUANTISERS.get(method, (method, method))[0]
         return MissingRequirement(
@@ -163,9 +165,6 @@ def missing_package(folder: Folder, what: str, error: Exception) -> MissingRequi
 
 def _translated(folder: Folder, what: str, error: Exception) -> Exception:
     detail = printable(" ".join(str(error).split()), 400)
-    mismatch = mismatch_of(error, folder.name)
-    if mismatch is not None:
-        return mismatch
     if code_of(error, folder.path):
         return RemoteCodeFailed(
             f"{folder.name}: its own code, which you permitted to run, failed while {what} was read "
@@ -182,10 +181,10 @@ def _translated(folder: Folder, what: str, error: Exception) -> Exception:
             grant="trust_remote_code",
         )
     method = quantisation(folder) if what != "config.json" else None
+    if method is not None and _is_refused(detail):
+        return BackendNotLoadable(f"{folder.name}: weights quantised with {method} cannot be used here: {detail}")
     if method is not None and method in QUANTISERS and not _installed(QUANTISERS[method][1]):
         return missing_package(folder, what, error)
-    if method is not None and any(word in detail for word in ("GPU", "CUDA", "accelerator")):
-        return BackendNotLoadable(f"{folder.name}: weights quantised with {method} cannot run on this device: {detail}")
     kind = type(error).__name__
     if kind == "SafetensorError" or isinstance(error, EOFError | json.JSONDecodeError):
         return MalformedMetadata(f"{folder.name}: {what} is damaged: {detail}", source=folder.name)
@@ -194,6 +193,11 @@ def _translated(folder: Folder, what: str, error: Exception) -> Exception:
     return MalformedMetadata(
         f"{folder.name}: transformers cannot use {what} ({kind}: {detail})", source=folder.name, file="config.json"
     )
+
+
+def _is_refused(detail: str) -> bool:
+    """Whether the library says that no package, only another device or release, would help."""
+    return any(word in detail for word in ("GPU", "CUDA", "accelerator", "not supported"))
 
 
 def _installed(module: str) -> bool:

@@ -62,7 +62,7 @@ def load_model(folder: Folder, resolution: Resolution, task: str | None, options
         "local_files_only": True,
         "use_safetensors": _use_safetensors(folder, resolution),
         "weights_only": folder.grants.allow_pickle != "full",
-        "ignore_mismatched_sizes": not strict,
+        "ignore_mismatched_sizes": True,  # so that `check_weights` can name them
         "output_loading_info": True,
     }
     for name in ("variant", "attn_implementation", "quantization_config", "max_memory", "offload_folder"):

@@ -7,7 +7,6 @@ module that has its own.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from modelscope_ext.errors import OptionError, WeightsMismatch
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import listing, printable
 
-__all__ = ["check_cross_encoder", "check_weights", "drop_random_pooler", "left_over", "mismatch_of"]
+__all__ = ["check_cross_encoder", "check_weights", "drop_random_pooler", "left_over"]
 
 _ADVICE = (
     "Pick a task this checkpoint was trained for, or pass allow_missing_weights=True to get a model whose missing "
@@ -38,13 +37,14 @@ def check_weights(model: Any, info: Mapping[str, Any], name: str, auto: str, *, 
     """
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())
     missing = sorted(set(info.get("missing_keys") or ()) - tied)
-    odd = sorted(_key(entry) for entry in info.get("mismatched_keys") or ())
+    odd = sorted(_shapes(entry) for entry in info.get("mismatched_keys") or ())
+    missing = [key for key in missing if key not in {entry.partition(" ")[0] for entry in odd}]
     extra = left_over(model, info.get("unexpected_keys") or ())
     problems = [
         f"{len(keys)} {what} ({listing(map(printable, keys), 6)})"
         for what, keys in (
             ("weights are not in the checkpoint and would be random", missing),
-            ("have another shape than the model's", odd),
+            ("weights of the checkpoint have another shape than config.json says", odd),
             ("weights of the checkpoint have no place in the model", extra),
         )
         if keys
@@ -112,19 +112,7 @@ def drop_random_pooler(model: Any, info: dict[str, Any], task: str | None) -> No
     info["missing_keys"] = missing
 
 
-def mismatch_of(error: Exception, name: str) -> WeightsMismatch | None:
-    """Return a WeightsMismatch for the library's own error about shapes, or None for another error."""
-    text = str(error)
-    if "ignore_mismatched_sizes" not in text and "size mismatch" not in text and "shape" not in text:
-        return None
-    keys = re.findall(r"size mismatch for ([\w.]+)|^\s*([\w.]+)\s*\|\s*MISMATCH", text, re.MULTILINE)
-    names = [a or b for a, b in keys]
-    where = f" ({listing(map(printable, names), 6)})" if names else ""
-    return WeightsMismatch(
-        f"{name}: weights of the checkpoint have another shape than config.json says{where}: "
-        f"{printable(' '.join(text.split()), 300)} {_ADVICE}"
-    )
-
-
-def _key(entry: Any) -> str:
-    return str(entry[0] if isinstance(entry, list | tuple) else entry)
+def _shapes(entry: Any) -> str:
+    """Return one mismatch, which transformers gives as a name and two shapes, as text."""
+    name, theirs, ours = entry
+    return f"{name} is {tuple(theirs)}, not {tuple(ours)}"

@@ -217,6 +217,24 @@ def test_a_template_that_reaches_for_more(template: str, tmp_path: Path) -> None
 # calls
 
 
+def test_threads_share_a_model(tmp_path: Path) -> None:
+    import warnings
+    from concurrent.futures import ThreadPoolExecutor
+
+    from transformers.utils import logging
+
+    loaded = load("text-generation", tmp_path / "m")
+    settings = (logging.get_verbosity(), list(warnings.filters))
+
+    def ask(text: str) -> str:
+        return Transformers().predict(loaded, "text-generation", [text])[0]["generated_text"]
+
+    alone = [ask(text) for text in TEXTS]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(ask, TEXTS * 8)) == alone * 8
+    assert (logging.get_verbosity(), list(warnings.filters)) == settings
+
+
 def test_long_inputs_are_said_to_be_long(tmp_path: Path) -> None:
     loaded = load("text-classification", tmp_path / "m")
     text = "the cat " * 200

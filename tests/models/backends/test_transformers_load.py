@@ -123,7 +123,7 @@ def test_an_adapters_weights_among_the_models_are_refused(classifier: Path) -> N
 
 def test_another_shape_is_refused(classifier: Path) -> None:
     edit(classifier / "config.json", vocab_size=99)
-    with pytest.raises(WeightsMismatch, match="another shape"):
+    with pytest.raises(WeightsMismatch, match=r"embeddings\.word_embeddings\.weight is \(155, 16\), not \(99, 16\)"):
         load(classifier, "text-classification")
 
 
@@ -393,6 +393,46 @@ def test_a_quantisation_whose_package_is_missing(classifier: Path, settings: dic
     edit(classifier / "config.json", quantization_config=settings)
     with pytest.raises(MissingRequirement, match=f'pip install "{package}'):
         load(classifier, "text-classification")
+
+
+@pytest.mark.parametrize("method", ["fbgemm_fp8", "nvfp4"])
+def test_a_quantisation_that_cannot_run_here(tmp_path: Path, method: str) -> None:
+    folder = make("text-generation", tmp_path / "m")
+    edit(folder / "config.json", quantization_config={"quant_method": method})
+    with pytest.raises(BackendNotLoadable, match=f"quantised with {method} cannot be used here"):
+        load(folder, "text-generation")
+
+
+def test_a_quantised_folder_that_a_processor_can_read(tmp_path: Path) -> None:
+    """Block-wise FP8 is widened while it is read: the model equals the one with the widened weights."""
+    import torch
+
+    folder = make("text-generation", tmp_path / "m")
+    plain = make("text-generation", tmp_path / "plain")
+    wide: dict[str, Any] = {}
+
+    def narrow(tensors: dict[str, Any]) -> dict[str, Any]:
+        out = {}
+        for name, value in tensors.items():
+            if value.dim() == 2 and "proj" in name:
+                scale = value.abs().max() / 448
+                out[name] = (value / scale).to(torch.float8_e4m3fn)
+                out[name + "_scale_inv"] = scale.reshape(1, 1)
+                wide[name] = out[name].float() * scale
+            else:
+                out[name] = wide[name] = value
+        return out
+
+    rewrite(folder, narrow)
+    rewrite(plain, lambda _: wide)
+    edit(folder / "config.json", quantization_config={"quant_method": "fp8", "weight_block_size": [16, 16]})
+    quantised, widened = load(folder, "text-generation"), load(plain, "text-generation")
+    ids = torch.tensor([[1, 9, 12, 30]])
+    with torch.inference_mode():
+        ours, theirs = (one.native(ids).logits.float() for one in (quantised, widened))
+    assert torch.allclose(ours, theirs, atol=0.1 * theirs.abs().max().item())
+    assert torch.equal(ours.argmax(-1), theirs.argmax(-1))
+    assert len(set(ours.argmax(-1)[0].tolist())) > 1
 
 
 CODE = """
