@@ -162,3 +162,43 @@ def test_a_planted_package_in_the_working_directory_is_no_plugin(same_key: Site,
     code = "from modelscope_ext import BACKENDS, MODELS; print(len(MODELS), 'evil' in BACKENDS, MODELS.broken)"
     done = same_key.run("-c", code, cwd=tmp_path)
     assert (done.stdout, done.returncode) == ("4 False ()\n", 0), done.stderr
+
+
+BROKEN = """
+import sys
+from modelscope_ext import BACKENDS, MODELS, pipeline, resolve
+print(resolve(sys.argv[1]).backend, pipeline(model=sys.argv[1])("soup")["label"])
+print([entry.name for entry in MODELS.list() if entry.error], "broken" in BACKENDS)
+try:
+    BACKENDS.get("broken")
+except KeyError as error:
+    print(type(error.__cause__).__name__, "broken-pkg 1.0" in str(error))
+"""
+
+
+def test_a_broken_package_breaks_nobody_else(site: Site, tmp_path: Path) -> None:
+    """Its backend cannot be imported, another one fails in `probe`, and its models' module raises."""
+    from tests.utils.installed import install
+
+    points = (
+        "[modelscope_ext.backends]\nbroken = broken_backend:B\nfails = fails_backend:B\n"
+        "[modelscope_ext.models]\nbroken-models = broken_models\n"
+    )
+    modules = {
+        "broken_backend.py": "import no_such_module_here\n",
+        "fails_backend.py": "from modelscope_ext import Backend\nclass B(Backend):\n    name = 'fails'\n",
+        "broken_models.py": "1 / 0\n",
+    }
+    install(tmp_path / "more", "broken_pkg", entry_points=points, modules=modules)
+    topics = tmp_path / "topics"
+    topics.mkdir()
+    labels = {"sport": {"match": 1.0}, "food": {"soup": 1.0}}
+    (topics / "centroid.json").write_text(json.dumps({"format": "centroid-1", "labels": labels}))
+    head = f"import sys; sys.path.append({str(tmp_path / 'more')!r})\n"
+    done = site.run("-c", head + BROKEN, str(topics), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "centroid food",
+        "['broken-models'] True",
+        "ModuleNotFoundError True",
+    ]
