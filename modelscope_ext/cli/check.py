@@ -68,9 +68,9 @@ def _show(comparison: Comparison, failed: bool, output: Output) -> None:
     output.table(rows or [("nothing", "", "the files speak for themselves")], styles=("dim", "cyan", "dim"))
     if comparison.contradictions:
         output.heading("contradictions")
-        output.table([(c.level, c.message) for c in comparison.contradictions], styles=("bold red",))
+        output.table([(c.level, c.message) for c in comparison.contradictions])
     remarks = [f for f in comparison.decided.findings if f.level != "info"]
     if remarks:
         output.heading("findings")
-        output.table([(f.level, f.message) for f in remarks], styles=("yellow",))
+        output.table([(f.level, f.message) for f in remarks])
     output.line("contradicted" if failed else "ok", style="bold red" if failed else "bold green")

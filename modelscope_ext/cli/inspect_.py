@@ -99,7 +99,7 @@ def _requirements(resolution: Resolution, checks: tuple[Check, ...], output: Out
     output.heading("requires")
     output.table(
         [(output.tick(c.ok), c.requirement, c.installed or "not installed", c.problem) for c in checks],
-        styles=("green",),
+        styles=("", "bold"),
     )
     for advice in dict.fromkeys(_advice(checks)):
         output.line(f"  {advice}", style="bold")
@@ -128,7 +128,7 @@ def _findings(resolution: Resolution, output: Output) -> None:
     if not resolution.findings:
         return
     output.heading("findings")
-    output.table([(f.level, f.message, _place(f)) for f in resolution.findings], styles=("yellow", "", "dim"))
+    output.table([(f.level, f.message, _place(f)) for f in resolution.findings], styles=("", "", "dim"))
 
 
 def _place(finding: Finding) -> str:

@@ -48,7 +48,7 @@ def _backends(output: Output) -> None:
             (output.tick(r["installed"]), r["name"], ", ".join(r["frameworks"]), "" if r["installed"] else r["install"])
             for r in rows
         ],
-        styles=("green", "bold cyan"),
+        styles=("", "bold cyan"),
     )
     output.heading("tasks by backend")
     _matrix(backends, output)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Output", "is_terminal", "report_error", "size"]
 
+_MARKS = {"\u2713": "green", "\u2717": "bold red", "error": "bold red", "danger": "bold red", "warning": "yellow"}
 _CELL = 400  # characters of one cell at most
 
 
@@ -140,7 +141,7 @@ class Output:
         margin = Text(" " * indent)
         for row in ([list(header)] if header else []) + cells:
             is_header = bool(header) and row == list(header)
-            texts = [Text(cell, style="dim" if is_header else "") for cell in row]
+            texts = [Text(cell, style="dim" if is_header else _MARKS.get(cell, "")) for cell in row]
             if texts:
                 texts[0] = Text.assemble(margin, texts[0])
             grid.add_row(*texts)

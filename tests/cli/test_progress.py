@@ -1,0 +1,70 @@
+"""Progress: on a terminal's stderr one line that is gone afterwards, elsewhere nothing."""
+
+import io
+
+import pytest
+
+from modelscope_ext.cli import progress
+from modelscope_ext.cli.output import Output
+from modelscope_ext.cli.progress import Counter, Steps, bar
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def output(monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setenv("TERM", "xterm")
+    result = Output(stdout=io.StringIO())
+    result.stderr = Terminal()
+    return result
+
+
+def screen(text):
+    """Return what is left on a line after carriage returns and erasures."""
+    return text.split("\r\x1b[K")[-1]
+
+
+def test_a_walk_says_how_far_it_is(output):
+    with Counter(output, total=4) as counter:
+        counter.step("/m")
+        for name in ("a", "b", "c\x1b[2J"):
+            counter.step(f"/m/{name}", done=True)
+            counter.found += 1
+        assert screen(output.stderr.getvalue()) == "[##########..........] 4 folders, 2 models  /m/c\\x1b[2J"
+        counter.pause()
+        assert screen(output.stderr.getvalue()) == ""
+        counter.step("/m/d", done=True)
+    assert screen(output.stderr.getvalue()) == ""
+    assert all(len(part) < 80 for part in output.stderr.getvalue().split("\r\x1b[K"))
+
+
+def test_a_load_says_how_far_it_is(output):
+    with Steps(output) as steps:
+        steps("weights", 1, 4)
+        assert screen(output.stderr.getvalue()) == "[#####...............] weights"
+        steps("weights", 4, 4)
+        assert screen(output.stderr.getvalue()) == ""
+
+
+@pytest.mark.parametrize("why", ["quiet", "a pipe", "dumb"])
+def test_nothing_where_nobody_looks(output, monkeypatch, why):
+    output.quiet = why == "quiet"
+    if why == "a pipe":
+        output.stderr = io.StringIO()
+    if why == "dumb":
+        monkeypatch.setenv("TERM", "dumb")
+    with Counter(output, total=1) as counter, Steps(output) as steps:
+        counter.step("/m")
+        steps("weights", 1, 2)
+    assert output.stderr.getvalue() == ""
+    assert counter.folders == 1
+
+
+def test_a_bar_is_never_overfull():
+    assert bar(9, 3, 4) == "[####]"
+    assert bar(0, 0, 4) == "[....]"
