@@ -122,10 +122,10 @@ def _sorted(value: Any, item: Any, options: Mapping[str, Any]) -> str | None:
     return None if scores == sorted(scores, reverse=True) else f"the scores are not in falling order: {scores[:5]}"
 
 
-def _matrix(value: Any, item: Any, options: Mapping[str, Any]) -> str | None:
-    if options.get("pooling") or value.ndim == 2:
+def _vectors(value: Any, item: Any, options: Mapping[str, Any]) -> str | None:
+    if value.ndim in (1, 2):
         return None
-    return f"expected an array of shape [tokens, width], got {value.shape}"
+    return f"expected an array [tokens, width], or [width] where the library pools them; got {value.shape}"
 
 
 def _one_score_a_sentence(value: Any, item: Any, options: Mapping[str, Any]) -> str | None:
@@ -157,7 +157,7 @@ def _labels_and_scores(value: Any, item: Any, options: Mapping[str, Any]) -> str
 
 LAWS: Mapping[str, Callable[[Any, Any, Mapping[str, Any]], str | None]] = {
     "sorted": _sorted,
-    "matrix": _matrix,
+    "vectors": _vectors,
     "one score a sentence": _one_score_a_sentence,
     "documents ranked": _documents_ranked,
     "labels and scores": _labels_and_scores,

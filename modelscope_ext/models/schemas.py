@@ -67,7 +67,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "token-classification": Schema("text", ([_TOKEN], [_GROUP])),
     "fill-mask": Schema("text", ([_FILL], [[_FILL]]), laws=("sorted",)),
     "text-generation": Schema("chat", (_GENERATED, [_GENERATED])),
-    "feature-extraction": Schema("text", "array", laws=("matrix",)),
+    "feature-extraction": Schema("text", "array", laws=("vectors",)),
     "sentence-similarity": Schema(
         "fields",
         ["float"],

@@ -234,7 +234,8 @@ def test_numpy_scalars_and_wrong_arrays_are_found():
     with pytest.raises(AssertionError, match=r"got numpy.float64"):
         check_output("text-classification", {"label": "a", "score": np.float64(0.5)})
     check_output("feature-extraction", np.zeros((2, 3), np.float32))
-    with pytest.raises(AssertionError, match=r"shape \[tokens, width\], got \(1, 2, 3\)"):
+    check_output("feature-extraction", np.zeros(3, np.float32))
+    with pytest.raises(AssertionError, match=r"an array \[tokens, width\], or \[width\] .*got \(1, 2, 3\)"):
         check_output("feature-extraction", np.zeros((1, 2, 3), np.float32))
     with pytest.raises(AssertionError, match=r"expected a float32 numpy array"):
         check_output("feature-extraction", np.zeros((2, 3)))
