@@ -73,9 +73,11 @@ def difference(left: Any, right: Any, tolerance: float = 0.0, place: str = "outp
 def _equal(left: Any, right: Any, tolerance: float) -> bool:
     if type(left) in (int, float) and type(right) in (int, float):
         return bool(abs(left - right) <= tolerance * max(1.0, abs(left)))
-    if hasattr(left, "detach") or hasattr(left, "shape") or hasattr(left, "tobytes"):
+    if any(hasattr(value, "detach") or hasattr(value, "tobytes") for value in (left, right)):
         import numpy as np
 
+        if type(left) is not type(right):
+            return False
         one, other = (np.asarray(v.detach().cpu() if hasattr(v, "detach") else v) for v in (left, right))
         if one.shape != other.shape:
             return False

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from modelscope_ext.errors import OptionError
 from modelscope_ext.models.inputs import KINDS, is_lazy
-from modelscope_ext.models.outputs import LAWS, SCALARS
+from modelscope_ext.models.outputs import LAWS, SCALARS, difference
 from modelscope_ext.models.schemas import SCHEMAS, check_output, normalise, schema_of
 from modelscope_ext.models.tasks import TASKS
 
@@ -299,3 +299,19 @@ def test_any_output_passes_or_fails_with_an_assertion(value, task):
         check_output(task, value)
     except AssertionError as error:
         assert str(error).startswith(task)
+
+
+def test_outputs_are_compared_to_the_last_number():
+    import numpy as np
+    from PIL import Image
+
+    one = {"a": [1.0, "x"], "b": np.ones((2, 2), np.float32), "c": Image.new("L", (2, 2))}
+    same = {"a": [1.0 + 1e-9, "x"], "b": np.ones((2, 2), np.float32), "c": Image.new("L", (2, 2))}
+    assert difference(one, same, 1e-6) is None
+    assert difference(one, {**same, "b": np.zeros((2, 2), np.float32)}, 1e-6).startswith("output.b")
+    assert difference(one, {**same, "b": [[1.0, 1.0], [1.0, 1.0]]}, 1e-6).startswith("output.b")
+    assert difference(one, {**same, "b": np.ones(4, np.float32)}, 1e-6).startswith("output.b")
+    assert difference(one, {**same, "c": Image.new("L", (2, 2), 9)}, 1e-6).startswith("output.c")
+    assert difference(one, {**same, "a": [1.1, "x"]}, 1e-6) == "output.a[0]: 1.0 and 1.1"
+    assert difference([1], [1, 2]) == "output: 1 and 2 items"
+    assert difference({"a": 1}, {"b": 1}) == "output: the keys ['a'] and ['b']"
