@@ -23,7 +23,7 @@ class Limits(Record):
         depth: Nesting of a JSON or YAML document.
         nodes: Values in one document.
         yaml_aliases: Aliases (``*name``) in one YAML document.
-        integer_digits: Digits of one integer.
+        integer_digits: Digits of one integer; transformers writes ``model_max_length`` as 1e30, which has 31.
         layers: Layers a configuration may declare.
         labels: Labels a configuration may list.
         unlisted_labels: Labels a configuration may declare without listing them.
@@ -54,7 +54,7 @@ class Limits(Record):
     depth: int = 64
     nodes: int = 200_000
     yaml_aliases: int = 32
-    integer_digits: int = 20
+    integer_digits: int = 40
     layers: int = 10_000
     labels: int = 1_000_000
     unlisted_labels: int = 65_536

@@ -202,3 +202,10 @@ def test_no_reader_raises_a_foreign_error(data):
         except ModelScopeExtError as error:
             assert str(error).isprintable()
             assert len(str(error)) <= 1000
+
+
+def test_the_length_transformers_writes_for_unlimited_is_read():
+    # transformers.tokenization_utils_base.VERY_LARGE_INTEGER is int(1e30)
+    assert parse_json(b'{"model_max_length": %d}' % int(1e30), file="tokenizer_config.json") == {
+        "model_max_length": int(1e30)
+    }
