@@ -161,7 +161,7 @@ found '// small'. JSON has no comments: remove it.
     if len(data) > max_bytes:
         too_large(f"{len(data)} bytes", max_bytes, "json_bytes", file=file, source=source)
     text = decode_text(data, file=file, source=source)
-    if data.count(b"[") + data.count(b"{") > max_depth or len(data) > max_nodes:
+    if len(data) > max_nodes or len(data.translate(None, _NOT_BRACKETS)) > max_depth:
         _check_shape(data, max_depth, max_nodes, file, source)
     if b"\\" in data and b"\\u" in data:
         _refuse_surrogates(text, file, source)
@@ -242,20 +242,21 @@ def _decoder(make_dict: Callable[[list[tuple[str, Any]]], Any], max_digits: int,
     return json.JSONDecoder(object_pairs_hook=pairs, parse_constant=constant)
 
 
-# Digits become "0", "E" becomes "e" and "+" is dropped, so that a substring search finds every long number and every
-# large exponent (and a few strings that look like one).
+# Digits become "0", "E" becomes "e", and what stands between two values stays; the rest is dropped. So a substring
+# search finds every long number and every large exponent, and a few strings that look like one.
 _NUMBERS = bytes.maketrans(b"123456789E", b"000000000e")
+_NOT_NUMBERS = bytes(set(range(256)) - set(b"0123456789eE.-,:"))
 
 
 def _has_odd_numbers(data: bytes, max_digits: int) -> bool:
     """Return whether some number *may* be too long or overflow; digits inside strings count too."""
-    shape = data.translate(_NUMBERS, b"+")
-    return b"0" * (min(max_digits, 300) + 1) in shape or b"e000" in shape
+    shape = data.translate(_NUMBERS, _NOT_NUMBERS)
+    return b"0" * (min(max_digits, 300) + 1) in shape or b"0e000" in shape
 
 
 _TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_NOT_SHAPE = bytes(set(range(256)) - set(b'"[]{},'))
+_NOT_SHAPE = bytes(set(range(256)) - set(b'"[]{}'))
 _SPACES = b" \t\r\n"
 
 
@@ -263,13 +264,13 @@ def _check_shape(data: bytes, max_depth: int, max_nodes: int, file: str, source:
     """Count values and depth without parsing: strings are cut out, then brackets are cancelled level by level."""
     if b"\\" in data:
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    # With only quotes, brackets and commas left, and pairs of quotes gone, a quote remains if and only if one of the
-    # others stands inside a string. It mostly doesn't, and the counts of the whole are those of the bare structure.
+    # With only quotes and brackets left, and pairs of quotes gone, a quote remains if and only if a bracket stands
+    # inside a string. It mostly doesn't, and then the brackets are those of the structure.
     bare = data.translate(None, _NOT_SHAPE).replace(b'""', b"")
-    empty = 0
-    if b'"' in bare or bare.count(b",") + bare.count(b"[") + bare.count(b"{") >= max_nodes:
+    nodes = 1 + data.count(b",") + bare.count(b"[") + bare.count(b"{")  # at most: commas inside strings count too
+    if b'"' in bare or nodes > max_nodes:
         bare = _without_strings(data)
-        empty = bare.count(b"[]") + bare.count(b"{}")
+        nodes = 1 + bare.count(b",") + bare.count(b"[") + bare.count(b"{") - bare.count(b"[]") - bare.count(b"{}")
     # Longer than that, and either there are too many values, or a surplus closing bracket stops the parser before.
     brackets = whole = bare.translate(_TO_BRACKETS, _NOT_BRACKETS)[: 4 * max_nodes + 4]
     for _ in range(max_depth):
@@ -279,7 +280,6 @@ def _check_shape(data: bytes, max_depth: int, max_nodes: int, file: str, source:
         brackets = shorter
     if brackets and max(accumulate(map((92).__sub__, whole))) > max_depth:  # "[" is 91, "]" is 93
         too_large(f"nested more than {max_depth} deep", max_depth, "depth", file=file, source=source)
-    nodes = 1 + bare.count(b",") + bare.count(b"[") + bare.count(b"{") - empty
     if nodes > max_nodes:
         too_large(f"{nodes} values", max_nodes, "nodes", file=file, source=source)
 

@@ -231,6 +231,10 @@ class Config:
     def __delitem__(self, name: Any) -> None:
         del self._cfg_dict[name]
 
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return the value of `key`, or `default` where it is absent."""
+        return self._cfg_dict.get(key, default)
+
     def __getstate__(self) -> tuple[Any, ...]:
         return (self._cfg_dict, self._filename, self.text, self._format)
 
