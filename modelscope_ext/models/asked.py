@@ -48,7 +48,7 @@ def _known_backend(spelling: str, evidence: Evidence) -> str:
     every = {*known, *(row.name for row in LIBRARIES)}
     raise OptionError(
         f"Unknown backend {printable(spelling)!r}.{did_you_mean(name, every)} Loadable: {listing(known)}. "
-        f"Also recognised: {listing(every - known, most=60)}."
+        f"Also recognised: {listing(every - known)}; `modelscope-ext list backends` shows all."
     )
 
 

@@ -156,8 +156,10 @@ def _tagged(evidence: Evidence, formats: list[Match]) -> Iterator[Match]:
     row, reason = tag
     needs_torch = row.name in ("transformers", "sentence-transformers")
     graphs_only = needs_torch and weight_formats(evidence) == {"onnx"}  # they can't load those
-    shown = not row.needs_files or is_bare_card(evidence) or any(f.backend == row.name for f in formats)
-    strength = Strength.TAGGED if shown and not graphs_only else Strength.POSSIBLE
+    bare = is_bare_card(evidence)
+    shown = not row.needs_files or bare or any(f.backend == row.name for f in formats)
+    named = bare or row.tags or not reason.key.startswith("tags")  # a mere tag names what it *also* runs in
+    strength = Strength.TAGGED if shown and named and not graphs_only else Strength.POSSIBLE
     yield claim(row, evidence, strength, (reason,))
 
 

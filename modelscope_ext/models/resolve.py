@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,9 +174,20 @@ def _class_and_tasks(
     native = _fact(evidence, "native_type")
     entry = MODELS.select(name=native, task=asked.task, **known)
     choice = choose_tasks(evidence, match, caller=asked.task, registered=tuple(entry.task or ()) if entry else ())
-    if choice.tasks:
-        entry = MODELS.select(name=native, task=next(iter(choice.tasks)), **known)
+    task = next(iter(choice.tasks), None)
+    if task is not None:
+        entry = MODELS.select(name=native, task=task, **known) or entry
+    if entry is None and not match.loadable and choice.by_default:  # nobody else can load it: the class says for what
+        entry = next((MODELS.select(task=task, **known) for task in _tasks_for(match)), None)
+        choice = choose_tasks(evidence, match, caller=asked.task, registered=tuple(entry.task or ()) if entry else ())
     return entry, choice
+
+
+def _tasks_for(match: Match) -> Iterator[str]:
+    """Yield the tasks of the classes that are registered for just this backend."""
+    for entry in MODELS.entries:
+        if match.backend in (entry.backend or ()):
+            yield from entry.task or ()
 
 
 def _rank(match: Match) -> tuple[int, int]:

@@ -36,11 +36,15 @@ _NARROWED = {
 
 @dataclass
 class TaskChoice:
-    """The tasks, the default first, why, and what had to be remarked."""
+    """The tasks, the default first, why, and what had to be remarked.
+
+    `by_default` holds while neither the caller nor the repo has named a task.
+    """
 
     tasks: dict[str, None] = field(default_factory=dict)
     because: list[Reason] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    by_default: bool = True
 
     def take(self, task: str, reason: Reason) -> None:
         """Add a task behind those already taken."""
@@ -67,6 +71,7 @@ def choose_tasks(
             choice.findings.append(Finding("task-not-served", "warning", None, "task", text, None))
     _declared(evidence, match, choice)
     _tagged(evidence, match, choice)
+    choice.by_default = not choice.tasks
     for task in registered:
         choice.take(task, Reason("(registry)", "task", task, "the registered class is for it"))
     inferred = match.because[-1] if match.because else Reason("(table)", match.backend, None, "inferred")

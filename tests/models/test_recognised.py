@@ -23,8 +23,8 @@ def card(**keys: Any) -> dict[str, Any]:
     return {"README.md": "---\n" + "\n".join(f"{k}: {json.dumps(v)}" for k, v in keys.items()) + "\n---\n"}
 
 
-#: Library -> (files that are its own, files that look like it and are not). A value is a text (str), a document (dict or
-#: list) or a size in bytes.
+#: Library -> (files that are its own, files that look like it and are not). A value is a text (str), a document (dict
+#: or list) or a size in bytes.
 FIXTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "diffusers": (
         {"model_index.json": {"_class_name": "FluxPipeline"}, "vae/config.json": {"_class_name": "AutoencoderKL"}},
@@ -87,7 +87,8 @@ FIXTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "mindformers": (
         {
-            "run.yaml": "trainer:\n  type: CausalLanguageModelingTrainer\nrun_mode: predict\nmodel:\n  model_config:\n    type: LlamaConfig\n"
+            "run.yaml": "trainer:\n  type: CausalLanguageModelingTrainer\nrun_mode: predict\n"
+            "model:\n  model_config:\n    type: LlamaConfig\n"
         },
         {"run.yaml": "trainer: pytorch_lightning\nmodel: resnet\n"},
     ),
@@ -141,7 +142,8 @@ FIXTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "pyannote-audio": (
         {
-            "config.yaml": "version: 3.1.0\npipeline:\n  name: pyannote.audio.pipelines.SpeakerDiarization\n  params: {}\n"
+            "config.yaml": "version: 3.1.0\npipeline:\n"
+            "  name: pyannote.audio.pipelines.SpeakerDiarization\n  params: {}\n"
         },
         {"config.yaml": "pipeline:\n  steps: 3\n"},
     ),
@@ -342,7 +344,7 @@ def test_the_upper_row_wins_where_two_formats_are_in_one_folder() -> None:
     files = {**FIXTURES["setfit"][0], **FIXTURES["sentence-transformers"][0]}
     info = resolve(snapshot(files), installed=False)
     assert info.backend == "setfit" and precedence("setfit") < precedence("sentence-transformers")
-    assert [a.backend for a in info.alternatives][0] == "sentence-transformers"
+    assert info.alternatives[0].backend == "sentence-transformers"
     assert any(f.code == "backend-contradiction" for f in info.findings)
 
 

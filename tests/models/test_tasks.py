@@ -41,7 +41,9 @@ def test_what_names_no_task(spelling: str) -> None:
 
 
 def test_strict_refuses_with_the_nearest_name() -> None:
-    with pytest.raises(UnknownTask, match=r"Unknown task 'text-clasification'.*Did you mean 'text-classification'") as e:
+    with pytest.raises(
+        UnknownTask, match=r"Unknown task 'text-clasification'.*Did you mean 'text-classification'"
+    ) as e:
         canonical("text-clasification", strict=True)
     assert isinstance(e.value, OptionError)
     with pytest.raises(UnknownTask, match="must be a str, not int"):

@@ -122,6 +122,7 @@ ROWS: tuple[Library, ...] = (
             f"*/saved_model.pb {NO_TORCH}",
             f"@tf_checkpoint !config.json {NO_TORCH}",
             f"**/frozen_*graph.pb {NO_TORCH}",
+            f"**/variables.index {NO_TORCH} !config.json",
         ),
         spellings="tf tf2 saved-model tf-hub tensorflow-hub",
         infer="named",

@@ -59,6 +59,7 @@ ROWS: tuple[Library, ...] = (
         ),
         spellings="mlx-lm mlx-vlm mlx-audio mlx-whisper mlx-image mlx-community mlx-swift mlx-embeddings",
         infer="heads",
+        tags=("mlx",),
     ),
     Library(
         "ctranslate2",

@@ -14,6 +14,7 @@ ROWS: tuple[Library, ...] = (
         "audio-classification",
         ("config.json:speechbrain_interface", "hyperparams.yaml *.ckpt", "hyperparams.yaml label_encoder.txt"),
         infer="speechbrain",
+        tags=("speechbrain",),
     ),
     Library(
         "mindformers",

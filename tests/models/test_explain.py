@@ -1,0 +1,82 @@
+"""A decision in words and as a snippet."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelscope_ext.metadata.snapshot import Snapshot
+from modelscope_ext.models.resolution import Reason, Resolution, Source, Weights
+from modelscope_ext.models.resolve import resolve
+
+MLM = {"model_type": "bert", "architectures": ["BertForMaskedLM"]}
+
+
+def of(files: dict[str, Any], **options: Any) -> Resolution:
+    texts = {n: v if isinstance(v, str) else json.dumps(v) for n, v in files.items() if not isinstance(v, int)}
+    options.setdefault("installed", False)
+    return resolve(Snapshot.from_mapping(texts, {n: v for n, v in files.items() if isinstance(v, int)}), **options)
+
+
+def test_a_paragraph_for_each_field_with_file_and_key() -> None:
+    declared = {"framework": "Pytorch", "task": "sentence-embedding"}
+    paragraphs = (
+        of({"config.json": MLM, "configuration.json": declared, "model.safetensors": 1200}).explain().split("\n\n")
+    )
+    heads = [paragraph.splitlines()[0] for paragraph in paragraphs]
+    assert heads == [
+        "(mapping): pytorch, transformers, sentence-similarity, fill-mask",
+        "framework: pytorch",
+        "backend: transformers",
+        "tasks: sentence-similarity, fill-mask",
+        "model type: bert",
+        "weights: safetensors, 1 file(s), 1,200 bytes: model.safetensors",
+        "requirements: transformers>=5.3, torch>=2.10",
+        "alternatives:",
+    ]
+    assert paragraphs[3].splitlines()[1:] == [
+        "  configuration.json task = sentence-embedding: declared 'sentence-embedding', which is sentence-similarity",
+        "  config.json architectures = BertForMaskedLM: architecture BertForMaskedLM is for fill-mask and is loaded by"
+        " AutoModelForMaskedLM",
+    ]
+
+
+def test_findings_and_what_cannot_be_loaded_are_said() -> None:
+    stub = {"framework": "pytorch", "task": "text-generation", "allow_remote": True}
+    text = of({"config.json": {"architecture": "resnet18", "pretrained_cfg": {}}, "configuration.json": stub}).explain()
+    assert (
+        "timm is recognised but cannot be loaded by this package yet. Install it and use it directly: pip install timm"
+        in text
+    )
+    text = of({"config.json": MLM, "configuration.json": stub}).explain()
+    assert "findings:\n  warning task-dropped (configuration.json task): text-generation is declared" in text
+
+
+def test_long_lists_of_reasons_are_cut() -> None:
+    reasons = tuple(Reason("f.json", f"k{n}", n, "why") for n in range(9))
+    info = Resolution(Source("local", path="m"), "pytorch", "timm", because={"backend": reasons}, weights=Weights())
+    assert "  and 3 more" in info.explain() and "k6" not in info.explain()
+
+
+def test_a_library_without_snippet_says_how_to_get_it() -> None:
+    assert of({"config.json": {"architecture": "x", "pretrained_cfg": {}}}).code() == (
+        "# timm has no snippet here. Install it: pip install timm\n"
+    )
+    info = Resolution(Source("local", path="m"), None, "acme")
+    assert "pip install acme" in info.code()
+
+
+@pytest.mark.pt
+def test_the_snippet_of_transformers_runs_by_itself(tmp_path: Path) -> None:
+    from tests.tiny.transformers_ import build
+
+    build("fill-mask", tmp_path)
+    code = resolve(tmp_path, installed=False).code()
+    assert "modelscope_ext" not in code and "AutoModelForMaskedLM" in code
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,105 @@
+"""What a load would read, by exact name, and what it needs."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelscope_ext.errors import NotAModel
+from modelscope_ext.metadata.snapshot import Snapshot
+from modelscope_ext.models import plan as module
+from modelscope_ext.models.plan import default_files, plan
+from modelscope_ext.models.resolution import Weights
+from modelscope_ext.models.resolve import resolve
+
+MLM = {"model_type": "bert", "architectures": ["BertForMaskedLM"]}
+
+
+def snapshot(files: dict[str, Any], **options: Any) -> Snapshot:
+    texts = {n: json.dumps(v) for n, v in files.items() if not isinstance(v, int | bytes)}
+    texts |= {n: v for n, v in files.items() if isinstance(v, bytes)}
+    return Snapshot.from_mapping(texts, {n: v for n, v in files.items() if isinstance(v, int)}, **options)
+
+
+def safetensors(**tensors: tuple[str, list[int], int]) -> bytes:
+    header, start = {}, 0
+    for name, (dtype, shape, size) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, start + size]}
+        start += size
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + bytes(start)
+
+
+def test_exactly_the_files_of_a_pipeline() -> None:
+    files = {
+        "model_index.json": {"_class_name": "StableDiffusionPipeline"},
+        "unet/config.json": {"_class_name": "UNet2DConditionModel"},
+        "unet/diffusion_pytorch_model.safetensors": 50,
+        "unet/diffusion_pytorch_model.fp16.safetensors": 25,
+        "unet/diffusion_pytorch_model.bin": 50,
+        "tokenizer/vocab.json": 7,
+        "scheduler/scheduler_config.json": {"_class_name": "DDIMScheduler"},
+        "sd-v1.ckpt": 100,
+        "sample.png": 9,
+        "README.md": 9,
+    }
+    taken = plan(snapshot(files), installed=False)
+    assert [file.name for file in taken.files] == [
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        "tokenizer/vocab.json",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+    ]
+    assert taken.total_bytes == sum(file.bytes for file in taken.files) == taken.to_fetch_bytes
+    assert taken.memory_needed == {"as stored": 50}
+    half = plan(snapshot(files), installed=False, variant="fp16")
+    assert "unet/diffusion_pytorch_model.fp16.safetensors" in {file.name for file in half.files}
+    assert taken.total_bytes - half.total_bytes == 25
+
+
+def test_a_folder_is_here_already_and_its_headers_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(MLM))
+    (tmp_path / "model.safetensors").write_bytes(safetensors(a=("F32", [2, 3], 24), b=("F16", [5], 10)))
+    (tmp_path / "optimizer.pt").write_bytes(b"x" * 900)
+    taken = plan(tmp_path, installed=False)
+    names = {file.name for file in taken.files}
+    assert {"config.json", "model.safetensors"} <= names and "optimizer.pt" not in names
+    assert taken.to_fetch_bytes == 0 and all(file.cached for file in taken.files)
+    assert dict(taken.memory_needed) == {"as stored": 34, "float32": 44, "bfloat16": 22, "int8": 11}
+    assert taken.disk_free and taken.memory_free
+    assert json.dumps(taken.to_dict())
+
+
+def test_hashes_of_a_listing_are_carried() -> None:
+    files = snapshot({"config.json": MLM, "model.safetensors": 9}, hashes={"model.safetensors": "ab" * 32})
+    (weight,) = (file for file in plan(files, installed=False).files if file.name == "model.safetensors")
+    assert weight.sha256 == "ab" * 32 and weight.cached is False
+
+
+def test_broken_weights_are_counted_by_their_bytes() -> None:
+    taken = plan(snapshot({"config.json": MLM, "model.safetensors": b"\xff" * 64}), installed=False)
+    assert taken.memory_needed == {"as stored": 64}
+
+
+def test_nothing_to_load() -> None:
+    with pytest.raises(NotAModel):
+        plan(snapshot({}))
+    listing = snapshot({"config.json": MLM})
+    assert default_files(resolve(listing, installed=False), listing) == ("config.json",)
+    assert module.memory_needed(Weights()) == {}
+
+
+def test_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any) -> Any:
+        raise OSError("not here")
+
+    monkeypatch.setattr(module.os, "statvfs", none)
+    monkeypatch.setattr(module.os, "sysconf", none)
+    monkeypatch.setattr(module.Path, "read_text", none)
+    taken = plan(snapshot({"config.json": MLM}), installed=False)
+    assert taken.disk_free is None and taken.memory_free is None
