@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from modelscope_ext.utils._config_dict import as_mapping
+from modelscope_ext.utils._config_errors import ConfigInvalid, ConfigTypeError
 from modelscope_ext.utils.text import did_you_mean, printable
 
-__all__ = ["problems", "schema"]
+if TYPE_CHECKING:
+    from modelscope_ext.utils.config import Config
+
+__all__ = ["check_config", "problems", "schema"]
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -20,6 +26,39 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 }
 _NAMES = {"object": "an object", "array": "a list", "string": "a string", "boolean": "true or false"}
 _TRAINING = ("model", "train", "preprocessor", "evaluation")
+
+
+def check_config(cfg: str | os.PathLike[str] | Config | Mapping[str, Any], is_training: bool = False) -> None:
+    """Raise unless `cfg` is a complete configuration.json: types as in its schema, `framework`, and `tasks` or `task`.
+
+    Args:
+        cfg: A file, a Config (ours or ModelScope's) or a dict.
+        is_training: Also require `model`, `train`, `preprocessor` and `evaluation`.
+
+    Raises:
+        ConfigError: Names the file and, for each key that is missing or wrong, what was expected (also an
+            AssertionError, which ModelScope raises).
+
+    Example:
+        >>> check_config({"framework": "pytorch", "tasks": ["fill-mask"]})
+        >>> check_config({"framwork": "pytorch", "task": 3})
+        Traceback (most recent call last):
+        ...
+        modelscope_ext.utils._config_errors.ConfigInvalid: configuration.json: 'framework' is missing; expected a \
+string, such as 'pytorch'. The file has 'framwork': rename it. task is 3; expected a string, such as \
+'text-classification'.
+    """
+    if isinstance(cfg, str | os.PathLike):
+        from modelscope_ext.utils.config import Config
+
+        cfg = Config.from_file(cfg)
+    values = as_mapping(cfg)
+    if values is None:
+        raise ConfigTypeError(f"{printable(cfg, 60)} is no configuration; expected a file, a Config or a dict.")
+    found = problems(values, training=is_training)
+    if found:
+        name = Path(getattr(cfg, "_filename", None) or "configuration.json").name
+        raise ConfigInvalid(f"{printable(name)}: {printable(' '.join(found), 800)}")
 
 
 @lru_cache(maxsize=1)

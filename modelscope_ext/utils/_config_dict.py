@@ -11,6 +11,7 @@ import addict
 __all__ = ["ConfigDict", "as_mapping", "own", "plain_dict"]
 
 _ATOMS = frozenset((str, int, float, bool, type(None), bytes, complex))
+_LISTS = (list, tuple)  # a constant: `list | tuple` would be built at each call
 _all_atoms = _ATOMS.issuperset
 _new = dict.__new__
 _fill = dict.update
@@ -117,7 +118,7 @@ def own(item: Any, cls: type[ConfigDict] = ConfigDict) -> Any:
         _fill(new, item)
         _convert(cls, new)
         return new
-    if isinstance(item, list | tuple):
+    if isinstance(item, _LISTS):
         if type(item) is list and _all_atoms(map(type, item)):
             return item.copy()
         return _like(item, [own(value, cls) for value in item])
@@ -154,7 +155,7 @@ def plain_dict(item: Any) -> Any:
                 if type(value) not in _ATOMS:
                     new[key] = plain_dict(value)
         return new
-    if isinstance(item, list | tuple):
+    if isinstance(item, _LISTS):
         if type(item) is list and _all_atoms(map(type, item)):
             return item.copy()
         return _like(item, [plain_dict(value) for value in item])

@@ -18,13 +18,14 @@ Keep one of them.
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from functools import lru_cache
-from itertools import accumulate
 from typing import Any, NoReturn
 
 from modelscope_ext.errors import LimitExceeded, MalformedMetadata
+from modelscope_ext.utils._json_scan import few_brackets, has_odd_numbers, lone_surrogate, shape
 from modelscope_ext.utils.text import printable
 
 __all__ = [
@@ -44,6 +45,7 @@ MAX_NODES = 200_000
 MAX_ALIASES = 32
 MAX_DIGITS = 20
 
+_LARGE = 256 * 1024  # bytes; beyond, parsing takes so long that the garbage collector is worth a pause
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
@@ -51,6 +53,7 @@ _WIDE = (
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
+_MakeDict = Callable[[list[tuple[str, Any]]], Any]
 _WIDE_ADVICE = "Save the file as UTF-8."
 
 
@@ -129,7 +132,7 @@ def parse_json(
     max_depth: int = MAX_DEPTH,
     max_nodes: int = MAX_NODES,
     max_digits: int = MAX_DIGITS,
-    make_dict: Callable[[list[tuple[str, Any]]], Any] = dict,
+    make_dict: _MakeDict = dict,
 ) -> Any:
     """Parse JSON within limits that are checked before anything is built.
 
@@ -142,6 +145,7 @@ def parse_json(
         max_nodes: Most values in all (keys are not counted).
         max_digits: Most digits of one integer.
         make_dict: Called with the list of (key, value) pairs of each object; must keep the number of distinct keys.
+            A subclass of dict is filled without a call of its `__init__`.
 
     Returns:
         The value: any JSON type, the top level is not restricted.
@@ -161,12 +165,25 @@ found '// small'. JSON has no comments: remove it.
     if len(data) > max_bytes:
         too_large(f"{len(data)} bytes", max_bytes, "json_bytes", file=file, source=source)
     text = decode_text(data, file=file, source=source)
-    if len(data) > max_nodes or len(data.translate(None, _NOT_BRACKETS)) > max_depth:
-        _check_shape(data, max_depth, max_nodes, file, source)
-    if b"\\" in data and b"\\u" in data:
-        _refuse_surrogates(text, file, source)
+    keys = None
+    if len(data) > max_nodes or not few_brackets(data, max_depth):
+        too_deep, nodes, keys = shape(data, max_depth, max_nodes)
+        if too_deep:
+            too_large(f"nested more than {max_depth} deep", max_depth, "depth", file=file, source=source)
+        if nodes > max_nodes:
+            too_large(f"{nodes} values", max_nodes, "nodes", file=file, source=source)
+    if b"\\" in data and (half := lone_surrogate(text)):
+        offset = len(text[: half.start()].encode())
+        raise MalformedMetadata(
+            f"{printable(file)}: a lone surrogate (\\{half.group(1)}) at byte offset {offset}; no character.",
+            file=file,
+            source=source,
+        )
+    pausing = len(data) > _LARGE and gc.isenabled()
+    if pausing:  # only trees are built, and the collector would walk them again and again as they grow
+        gc.disable()
     try:
-        return _decoder(make_dict, max_digits, _has_odd_numbers(data, max_digits)).decode(text)
+        return _decode(text, make_dict, keys, max_digits, has_odd_numbers(data, max_digits))
     except json.JSONDecodeError as error:
         from modelscope_ext.utils._json_advice import explain
 
@@ -182,6 +199,40 @@ found '// small'. JSON has no comments: remove it.
             file=file,
             source=source,
         ) from error
+    finally:
+        if pausing:
+            gc.enable()
+
+
+def _decode(text: str, make_dict: _MakeDict, keys: int | None, max_digits: int, careful: bool) -> Any:
+    """Build the value; a key that appears twice shows in fewer keys than the text has (`keys`, if counted)."""
+    kind: Any = make_dict
+    if keys is not None and not careful and isinstance(kind, type) and issubclass(kind, dict):
+        new: Any = dict.__new__
+        fill = dict.update
+        stayed = 0
+
+        def build(plain: dict[str, Any]) -> Any:
+            nonlocal stayed
+            stayed += len(plain)
+            made = new(kind)
+            fill(made, plain)
+            return made
+
+        def count(plain: dict[str, Any]) -> Any:
+            nonlocal stayed
+            stayed += len(plain)
+            return plain
+
+        hook = count if kind is dict else build
+        value = json.JSONDecoder(object_hook=hook, parse_constant=_refuse_constant).decode(text)
+        if stayed == keys:
+            return value
+    return _decoder(make_dict, max_digits, careful).decode(text)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _Fault(f"{name} is not JSON; expected a number. Write null, or a finite number.")
 
 
 def _twice(items: list[tuple[str, Any]]) -> NoReturn:
@@ -193,7 +244,7 @@ def _twice(items: list[tuple[str, Any]]) -> NoReturn:
     raise AssertionError("make_dict lost a key")
 
 
-def _hook(make_dict: Callable[[list[tuple[str, Any]]], Any]) -> Callable[[list[tuple[str, Any]]], Any]:
+def _hook(make_dict: _MakeDict) -> Callable[[list[tuple[str, Any]]], Any]:
     """Return what builds an object and refuses duplicate keys; a dict's subclass is filled without its `__init__`."""
     build: Any = make_dict
     if isinstance(build, type) and issubclass(build, dict) and build is not dict:
@@ -219,12 +270,9 @@ def _hook(make_dict: Callable[[list[tuple[str, Any]]], Any]) -> Callable[[list[t
 
 
 @lru_cache(maxsize=32)
-def _decoder(make_dict: Callable[[list[tuple[str, Any]]], Any], max_digits: int, careful: bool) -> json.JSONDecoder:
+def _decoder(make_dict: _MakeDict, max_digits: int, careful: bool) -> json.JSONDecoder:
     """Return a decoder that refuses duplicates and NaN and, if `careful`, looks at every number."""
     pairs = _hook(make_dict)
-
-    def constant(name: str) -> NoReturn:
-        raise _Fault(f"{name} is not JSON; expected a number. Write null, or a finite number.")
 
     def integer(digits: str) -> int:
         if len(digits.lstrip("-")) > max_digits:
@@ -238,79 +286,10 @@ def _decoder(make_dict: Callable[[list[tuple[str, Any]]], Any], max_digits: int,
         return value
 
     if careful:
-        return json.JSONDecoder(object_pairs_hook=pairs, parse_constant=constant, parse_int=integer, parse_float=real)
-    return json.JSONDecoder(object_pairs_hook=pairs, parse_constant=constant)
-
-
-# Digits become "0", "E" becomes "e", and what stands between two values stays; the rest is dropped. So a substring
-# search finds every long number and every large exponent, and a few strings that look like one.
-_NUMBERS = bytes.maketrans(b"123456789E", b"000000000e")
-_NOT_NUMBERS = bytes(set(range(256)) - set(b"0123456789eE.-,:"))
-
-
-def _has_odd_numbers(data: bytes, max_digits: int) -> bool:
-    """Return whether some number *may* be too long or overflow; digits inside strings count too."""
-    shape = data.translate(_NUMBERS, _NOT_NUMBERS)
-    return b"0" * (min(max_digits, 300) + 1) in shape or b"0e000" in shape
-
-
-_TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_NOT_SHAPE = bytes(set(range(256)) - set(b'"[]{}'))
-_SPACES = b" \t\r\n"
-
-
-def _check_shape(data: bytes, max_depth: int, max_nodes: int, file: str, source: str | None) -> None:
-    """Count values and depth without parsing: strings are cut out, then brackets are cancelled level by level."""
-    if b"\\" in data:
-        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    # With only quotes and brackets left, and pairs of quotes gone, a quote remains if and only if a bracket stands
-    # inside a string. It mostly doesn't, and then the brackets are those of the structure.
-    bare = data.translate(None, _NOT_SHAPE).replace(b'""', b"")
-    nodes = 1 + data.count(b",") + bare.count(b"[") + bare.count(b"{")  # at most: commas inside strings count too
-    if b'"' in bare or nodes > max_nodes:
-        bare = _without_strings(data)
-        nodes = 1 + bare.count(b",") + bare.count(b"[") + bare.count(b"{") - bare.count(b"[]") - bare.count(b"{}")
-    # Longer than that, and either there are too many values, or a surplus closing bracket stops the parser before.
-    brackets = whole = bare.translate(_TO_BRACKETS, _NOT_BRACKETS)[: 4 * max_nodes + 4]
-    for _ in range(max_depth):
-        shorter = brackets.replace(b"[]", b"")
-        if len(shorter) == len(brackets):
-            break
-        brackets = shorter
-    if brackets and max(accumulate(map((92).__sub__, whole))) > max_depth:  # "[" is 91, "]" is 93
-        too_large(f"nested more than {max_depth} deep", max_depth, "depth", file=file, source=source)
-    if nodes > max_nodes:
-        too_large(f"{nodes} values", max_nodes, "nodes", file=file, source=source)
-
-
-def _without_strings(data: bytes) -> bytes:
-    """Return `data` with each string replaced by a 0 and white space removed; in chunks, so that memory stays flat."""
-    bare, inside = bytearray(), 0
-    for start in range(0, len(data), 65_536):
-        parts = data[start : start + 65_536].split(b'"')
-        bare += b"0".join(parts[inside::2]).translate(None, _SPACES)
-        inside ^= (len(parts) - 1) & 1
-        if inside:
-            bare += b"0"
-    return bytes(bare)
-
-
-def _refuse_surrogates(text: str, file: str, source: str | None) -> None:
-    r"""Refuse ``\\ud800`` escapes that are no half of a pair."""
-    import re
-
-    pair = re.compile(
-        r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
-    )
-    for found in pair.finditer(text):
-        if found.group(1):
-            offset = len(text[: found.start()].encode())
-            raise MalformedMetadata(
-                f"{printable(file)}: a lone surrogate (\\{found.group(1)}) at byte offset {offset}; no character.",
-                file=file,
-                source=source,
-            )
+        return json.JSONDecoder(
+            object_pairs_hook=pairs, parse_constant=_refuse_constant, parse_int=integer, parse_float=real
+        )
+    return json.JSONDecoder(object_pairs_hook=pairs, parse_constant=_refuse_constant)
 
 
 def _line_of_second(text: str, key: str) -> str:

@@ -15,7 +15,7 @@ Example:
 """
 
 # Paths stay strings: from_file takes microseconds; a Path costs as much again.
-# ruff: noqa: PTH100, PTH111, PTH119, PTH122
+# ruff: noqa: PTH100, PTH111, PTH122
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from modelscope_ext.utils._config_dict import ConfigDict, as_mapping
-from modelscope_ext.utils._config_errors import ConfigFileError, ConfigInvalid, ConfigKeyError, ConfigTypeError
+from modelscope_ext.utils._config_check import check_config
+from modelscope_ext.utils._config_dict import ConfigDict
+from modelscope_ext.utils._config_errors import ConfigFileError, ConfigKeyError, ConfigTypeError
 from modelscope_ext.utils._config_files import BASE_KEY, FORMATS, limits_of, load, parse, read, refuse_trust
 from modelscope_ext.utils.bounded import MAX_BYTES, decode_text
 from modelscope_ext.utils.logger import logger
@@ -35,6 +36,7 @@ from modelscope_ext.utils.text import printable
 __all__ = ["Config", "ConfigDict", "check_config"]
 
 _RESERVED = frozenset(("filename", "text", "pretty_text"))
+_LISTS = (list, tuple)
 _METHODS = frozenset(dir(ConfigDict))  # `cfg.items` is the method, also where a key has that name
 _T = TypeVar("_T")
 
@@ -276,7 +278,7 @@ class Config:
                 if "[" in key:
                     key, index = key.split("[")
                     index, _ = index.split("]")
-                if isinstance(value, list | tuple):
+                if isinstance(value, _LISTS):
                     if type_field is None:
                         return default
                     value = [item for item in value if item[type_field] == key][0]  # noqa: RUF015
@@ -383,36 +385,3 @@ class Config:
             if value is not True:
                 args += [str(item) for item in values]
         return parse_fn(args)
-
-
-def check_config(cfg: str | os.PathLike[str] | Config | Mapping[str, Any], is_training: bool = False) -> None:
-    """Raise unless `cfg` is a complete configuration.json: types as in its schema, `framework`, and `tasks` or `task`.
-
-    Args:
-        cfg: A file, a Config (ours or ModelScope's) or a dict.
-        is_training: Also require `model`, `train`, `preprocessor` and `evaluation`.
-
-    Raises:
-        ConfigError: Names the file and, for each key that is missing or wrong, what was expected (also an
-            AssertionError, which ModelScope raises).
-
-    Example:
-        >>> check_config({"framework": "pytorch", "tasks": ["fill-mask"]})
-        >>> check_config({"framwork": "pytorch", "task": 3})
-        Traceback (most recent call last):
-        ...
-        modelscope_ext.utils._config_errors.ConfigInvalid: configuration.json: 'framework' is missing; expected a \
-string, such as 'pytorch'. The file has 'framwork': rename it. task is 3; expected a string, such as \
-'text-classification'.
-    """
-    from modelscope_ext.utils._config_check import problems
-
-    if isinstance(cfg, str | os.PathLike):
-        cfg = Config.from_file(cfg)
-    values = as_mapping(cfg)
-    if values is None:
-        raise ConfigTypeError(f"{printable(cfg, 60)} is no configuration; expected a file, a Config or a dict.")
-    found = problems(values, training=is_training)
-    if found:
-        name = os.path.basename(getattr(cfg, "_filename", None) or "configuration.json")
-        raise ConfigInvalid(f"{printable(name)}: {printable(' '.join(found), 800)}")

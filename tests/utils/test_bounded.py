@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import tracemalloc
@@ -183,6 +184,47 @@ def test_depth_is_counted_up_to_the_place_where_the_parser_stops():
         parse_json(b"[" * 70 + b"x" + b"]" * 70, file="x.json")
     with pytest.raises(MalformedMetadata):
         parse_json(b"]" * 70 + b"[" * 60, file="x.json")
+
+
+@given(VALUES, st.sampled_from(["", "é", "\\u00e9", ":", "[", '\\"']))
+@settings(max_examples=60, deadline=None)
+def test_a_key_that_appears_twice_is_found_in_large_files_too(value, key):
+    rest = json.dumps([[{"a": {}}]] * 70 + [value], ensure_ascii=False)
+    once = f'{{"rest": {rest}, "{key}": {{"x": 1}}}}'.encode()
+    twice = f'{{"{key}": 1, "rest": {rest}, "{key}": {{"x": 1}}}}'.encode()
+
+    class Mine(dict):
+        pass
+
+    for make in (dict, Mine):
+        read = parse_json(once, file="x.json", make_dict=make)
+        assert read == json.loads(once)
+        assert type(read) is type(read["rest"][0][0]["a"]) is make
+        with pytest.raises(MalformedMetadata, match="appears twice in one object"):
+            parse_json(twice, file="x.json", make_dict=make)
+
+
+def test_the_collector_rests_while_a_large_file_is_read_and_goes_on_afterwards():
+    seen = []
+
+    def make(pairs):
+        seen.append(gc.isenabled())
+        return dict(pairs)
+
+    large = b'{"a": "' + b"x" * 300_000 + b'"}'
+    assert gc.isenabled()
+    parse_json(large, file="x", make_dict=make)
+    with pytest.raises(MalformedMetadata):
+        parse_json(large + b"x", file="x", make_dict=make)
+    assert gc.isenabled()
+    parse_json(b"{}", file="x", make_dict=make)
+    gc.disable()
+    try:
+        parse_json(large, file="x", make_dict=make)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+    assert seen == [False, False, True, False]
 
 
 def test_make_dict_builds_every_object():
