@@ -7,7 +7,7 @@ what can merely be read. None of them looks at what is installed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -60,10 +60,17 @@ _NO_LIBRARY = frozenset(
 _MODELSCOPE_CARD = frozenset(("tasks", "frameworks", "domain", "model-type", "widgets", "backbone"))
 
 
-def all_claims(evidence: Evidence) -> list[Match]:
-    """Return the claims to the evidence, each library once, its strongest."""
+def all_claims(evidence: Evidence, plugged_in: Iterable[Match] = ()) -> list[Match]:
+    """Return the claims to the evidence, each library once, its strongest.
+
+    Args:
+        evidence: What the files say.
+        plugged_in: The claims of other packages' backends.
+    """
     formats = [weaker_without_weights(match, evidence) for match in recognise(evidence)]
-    found = [*_declared(evidence, formats), *formats, *_tagged(evidence, formats), *_readable(evidence, formats)]
+    others = list(plugged_in)
+    taken = formats + [match for match in others if match.strength >= Strength.FORMAT]
+    found = [*_declared(evidence, taken), *formats, *_tagged(evidence, formats), *_readable(evidence, formats), *others]
     best: dict[str, Match] = {}
     for match in found:
         known = best.get(match.backend)
@@ -102,7 +109,7 @@ def _merged(strong: Match, weak: Match) -> Match:
         strong.tasks or weak.tasks,
         strong.model_type or weak.model_type,
         strong.requires or weak.requires,
-        strong.loadable,
+        strong.loadable or weak.loadable,
     )
 
 

@@ -27,6 +27,7 @@ from modelscope_ext.models.resolution import Finding, Match, Reason, Rejected, R
 from modelscope_ext.models.task_choice import TaskChoice, choose_tasks
 from modelscope_ext.models.ties import break_tie
 from modelscope_ext.models.weight_choice import choose_weights
+from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.requirement import check_requirements
 from modelscope_ext.utils.text import printable
 
@@ -134,7 +135,8 @@ def cache_clear() -> None:
 
 def decide(evidence: Evidence, asked: Asked, *, installed: bool = True, variant: str | None = None) -> Resolution:
     """Choose one claim and fill every field from it. Pure, except for what `installed` looks up."""
-    claims = [*all_claims(evidence), *_plugged_in(evidence)]
+    plugged_in, broken = _plugged_in(evidence)
+    claims = all_claims(evidence, plugged_in)
     if not claims and asked.backend is None:
         refuse(evidence)
     pool = sorted([*claims, *twins(claims)], key=_rank)
@@ -142,11 +144,11 @@ def decide(evidence: Evidence, asked: Asked, *, installed: bool = True, variant:
     if installed and asked.backend is None and asked.framework is None and match.strength < Strength.DECLARED:
         match = break_tie(match, pool)
     framework, framework_reasons, remarks = _framework(evidence, match, asked)
-    findings += remarks
+    findings += [*remarks, *broken]
     entry, choice = _class_and_tasks(evidence, match, framework, asked)
     because = _reasons(match, framework_reasons, choice.because, entry)
     weights = choose_weights(evidence, match, framework, variant)
-    needs = _requirements(evidence, match, weights.quantization)
+    needs = _requirements(evidence, match, weights.quantization, entry)
     return Resolution(
         source=evidence.source,
         framework=framework,
@@ -317,13 +319,16 @@ def _alternatives(chosen: Match, pool: list[Match]) -> tuple[Rejected, ...]:
     return tuple(found)
 
 
-def _requirements(evidence: Evidence, match: Match, quantization: str | None) -> tuple[str, ...]:
-    """Return what the backend, the quantised weights and the model itself ask for."""
+def _requirements(evidence: Evidence, match: Match, quantization: str | None, entry: Entry | None) -> tuple[str, ...]:
+    """Return what the backend, the quantised weights and the model itself ask for.
+
+    A registered class for a library without a backend here says itself what it needs, when it is loaded.
+    """
     needs: list[str] = []
     row = library(match.backend)
     if match.backend in BACKENDS:
         needs += BACKENDS.get(match.backend).requires
-    elif row is not None and row.install.startswith("pip install ") and "+" not in row.install:
+    elif entry is None and row is not None and row.install.startswith("pip install ") and "+" not in row.install:
         needs += [name.strip('"') for name in row.install.removeprefix("pip install ").split()]
         needs = [match.backend if n.startswith("modelscope-ext") else n for n in needs]
     needs += match.requires
@@ -333,11 +338,22 @@ def _requirements(evidence: Evidence, match: Match, quantization: str | None) ->
     return tuple(dict.fromkeys(needs))
 
 
-def _plugged_in(evidence: Evidence) -> list[Match]:
-    """Return the claims of backends from other packages."""
-    names = [name for name in BACKENDS.names() if name not in BUILTINS]
-    found = (BACKENDS.get(name).probe(evidence) for name in names)
-    return [match for match in found if match is not None]
+def _plugged_in(evidence: Evidence) -> tuple[list[Match], list[Finding]]:
+    """Return the claims of backends from other packages; one that is broken is a finding and breaks nobody else."""
+    claims, broken = [], []
+    for name in BACKENDS.names():
+        if name in BUILTINS:
+            continue
+        try:
+            match = BACKENDS.get(name).probe(evidence)
+        except Exception as error:  # noqa: BLE001 - a stranger's code, asked about every model
+            text = f"the backend {name!r} of another package was not asked: {printable(str(error), 300)}"
+            logger.warning("%s", text)
+            broken.append(Finding("backend-broken", "warning", None, None, text))
+            continue
+        if match is not None:
+            claims.append(match)
+    return claims, broken
 
 
 def _loads(name: str) -> bool:

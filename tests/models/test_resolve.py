@@ -427,8 +427,25 @@ class TestRegistry:
             info = of({"acme.toml": 9})
             assert (info.backend, info.loadable, info.default_task) == ("acme", True, "fill-mask")
             assert of({"config.json": MLM}).backend == "transformers"
+            declared = of({"acme.toml": 9, "configuration.json": {"backend": "acme", "task": "text-ranking"}})
+            assert (declared.backend, declared.loadable, declared.default_task) == ("acme", True, "text-ranking")
         with pytest.raises(NotAModel):
             of({"acme.toml": 9})
+
+    def test_a_broken_backend_breaks_nobody_else(self) -> None:
+        class Broken(Backend):
+            name = "broken"
+
+            def probe(self, evidence: Any) -> Match | None:
+                raise RuntimeError("out of order")
+
+        with BACKENDS.temporary():
+            BACKENDS.register("broken", Broken)
+            BACKENDS.register("absent", "no_such_module_here:Absent")
+            info = of({"config.json": MLM})
+            assert info.backend == "transformers"
+            texts = [finding.message for finding in info.findings if finding.code == "backend-broken"]
+            assert len(texts) == 2 and any("out of order" in text for text in texts)
 
 
 class TestRemembered:
