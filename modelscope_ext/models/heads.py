@@ -30,6 +30,7 @@ class Head:
     because: Reason
 
 
+@lru_cache(maxsize=4)  # several claims to one model ask the same
 def infer_head(evidence: Evidence, file: str = "config.json") -> Head | None:
     """Return what the transformers config in `file` says its model is for, or None when it says nothing."""
     config = evidence.documents.get(file)

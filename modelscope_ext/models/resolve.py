@@ -27,6 +27,7 @@ from modelscope_ext.models.resolution import Finding, Match, Reason, Rejected, R
 from modelscope_ext.models.task_choice import TaskChoice, choose_tasks
 from modelscope_ext.models.ties import break_tie
 from modelscope_ext.models.weight_choice import choose_weights
+from modelscope_ext.utils.distributions import distributions
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.requirement import check_requirements
 from modelscope_ext.utils.text import printable
@@ -156,7 +157,7 @@ def decide(evidence: Evidence, asked: Asked, *, installed: bool = True, variant:
         tasks=tuple(choice.tasks),
         model_type=match.model_type or _fact(evidence, "model_type"),
         requirement_dependency=needs,
-        missing=tuple(str(check) for check in check_requirements(needs) if not check.ok) if installed else (),
+        missing=_missing(needs) if installed else (),
         loadable=match.loadable or entry is not None,
         weights=weights,
         because=because,
@@ -336,6 +337,22 @@ def _requirements(evidence: Evidence, match: Match, quantization: str | None, en
         needs.append(_QUANTIZERS[quantization])
     needs += [fact.value for fact in evidence.declared.get("requirements", ()) if isinstance(fact.value, str)]
     return tuple(dict.fromkeys(needs))
+
+
+#: Requirements -> what was installed when they were checked, and the lines about those that are not met.
+_CHECKED: dict[tuple[str, ...], tuple[object, tuple[str, ...]]] = {}
+
+
+def _missing(needs: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a line for each requirement that is not met; remembered until something is installed or removed."""
+    now = distributions()
+    known = _CHECKED.get(needs)
+    if known is None or known[0] is not now:
+        lines = tuple(str(check) for check in check_requirements(needs) if not check.ok)
+        if len(_CHECKED) >= _MOST_REMEMBERED:
+            _CHECKED.clear()
+        known = _CHECKED[needs] = (now, lines)
+    return known[1]
 
 
 def _plugged_in(evidence: Evidence) -> tuple[list[Match], list[Finding]]:

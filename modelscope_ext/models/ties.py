@@ -44,14 +44,12 @@ def break_tie(match: Match, pool: Iterable[Match]) -> Match:
         for rival in rivals:
             if rival.framework == wanted:
                 return _switched(rival, Reason("(environment)", _VARIABLE, wanted, "asked for in the environment"))
-    if _ready(match):
+    ready = next((rival for rival in rivals if _ready(rival) and _serves(rival)), None)
+    if ready is None or _ready(match):
         return match
     lacking = ", ".join(name for name in _PACKAGES[match.backend] if not is_installed(name))
-    for rival in rivals:
-        if _ready(rival) and _serves(rival):
-            text = f"{rival.backend} is installed here; {match.backend} lacks {lacking}"
-            return _switched(rival, Reason("(environment)", "installed", rival.backend, text))
-    return match
+    text = f"{ready.backend} is installed here; {match.backend} lacks {lacking}"
+    return _switched(ready, Reason("(environment)", "installed", ready.backend, text))
 
 
 def _ready(match: Match) -> bool:
