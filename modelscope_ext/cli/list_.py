@@ -34,7 +34,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 def _backends(output: Output) -> None:
     from modelscope_ext.models.builder import BACKENDS
-    from modelscope_ext.models.libraries import LIBRARIES
+    from modelscope_ext.models.decision.libraries import LIBRARIES
 
     backends = dict(BACKENDS.loadable())
     rows = [_backend_row(name, backend) for name, backend in backends.items()]

@@ -15,8 +15,8 @@ from modelscope_ext.errors import NotAModel
 from modelscope_ext.metadata.declared import Fact
 from modelscope_ext.metadata.files import CARD
 from modelscope_ext.models.backends import BUILTINS, canonical_backend
-from modelscope_ext.models.claims import all_claims, twins
-from modelscope_ext.models.recognised import find
+from modelscope_ext.models.decision.claims import all_claims, twins
+from modelscope_ext.models.decision.recognised import find
 from modelscope_ext.models.resolution import Finding, Reason, Resolution
 from modelscope_ext.utils.record import Record
 from modelscope_ext.utils.text import printable

@@ -90,7 +90,7 @@ def _place(file: str | None, field: str | None) -> str:
 
 def _install(resolution: Resolution) -> str:
     from modelscope_ext.models.backends import BUILTINS
-    from modelscope_ext.models.recognised import library
+    from modelscope_ext.models.decision.recognised import library
 
     row = library(resolution.backend)
     if row is not None:

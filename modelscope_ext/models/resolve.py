@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 from modelscope_ext.hub.locate import open_snapshot
 from modelscope_ext.metadata.evidence import collect
 from modelscope_ext.metadata.snapshot import Snapshot
-from modelscope_ext.models.asked import Asked
 from modelscope_ext.models.backends import BUILTINS
 from modelscope_ext.models.builder import BACKENDS, MODELS
-from modelscope_ext.models.claims import all_claims, twins
+from modelscope_ext.models.decision.asked import Asked
+from modelscope_ext.models.decision.claims import all_claims, twins
+from modelscope_ext.models.decision.not_a_model import refuse
+from modelscope_ext.models.decision.recognised import claim, find, library, precedence
+from modelscope_ext.models.decision.task_choice import TaskChoice, choose_tasks
+from modelscope_ext.models.decision.ties import break_tie
+from modelscope_ext.models.decision.weight_choice import choose_weights
 from modelscope_ext.models.frameworks import canonical_framework
-from modelscope_ext.models.not_a_model import refuse
-from modelscope_ext.models.recognised import claim, find, library, precedence
 from modelscope_ext.models.resolution import Finding, Match, Reason, Rejected, Resolution, Strength
-from modelscope_ext.models.task_choice import TaskChoice, choose_tasks
-from modelscope_ext.models.ties import break_tie
-from modelscope_ext.models.weight_choice import choose_weights
 from modelscope_ext.utils.distributions import distributions
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.requirement import check_requirements

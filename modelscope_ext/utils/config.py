@@ -25,10 +25,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from modelscope_ext.utils._config_check import check_config
-from modelscope_ext.utils._config_dict import ConfigDict
-from modelscope_ext.utils._config_errors import ConfigFileError, ConfigKeyError, ConfigTypeError
-from modelscope_ext.utils._config_files import BASE_KEY, FORMATS, limits_of, load, parse, read, refuse_trust
+from modelscope_ext.utils._config.check import check_config
+from modelscope_ext.utils._config.dict import ConfigDict
+from modelscope_ext.utils._config.errors import ConfigFileError, ConfigKeyError, ConfigTypeError
+from modelscope_ext.utils._config.files import BASE_KEY, FORMATS, limits_of, load, parse, read, refuse_trust
 from modelscope_ext.utils.bounded import MAX_BYTES, decode_text
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import printable
@@ -149,7 +149,7 @@ class Config:
             >>> Config.from_string("model: {type: bert}", ".yaml").model.type
             'bert'
         """
-        from modelscope_ext.utils import _config_python as python
+        from modelscope_ext.utils._config import python as python
 
         if type(trust_remote_code) is not bool:
             refuse_trust(trust_remote_code)
@@ -187,7 +187,7 @@ class Config:
     @property
     def pretty_text(self) -> str:
         """The values as Python, formatted by yapf; what has no literal form is shown by its `repr()`."""
-        from modelscope_ext.utils._config_dump import as_python
+        from modelscope_ext.utils._config.dump import as_python
 
         return as_python(self._cfg_dict, strict=False)
 
@@ -311,7 +311,7 @@ class Config:
             >>> cfg.pipeline
             [{'type': 'Flip', 'p': 0.5}, {'type': 'Resize', 'size': 256}, {'type': 'Crop'}]
         """
-        from modelscope_ext.utils._config_merge import merge, unfold
+        from modelscope_ext.utils._config.merge import merge, unfold
 
         merged = merge(unfold(options), self._cfg_dict, lists=allow_list_keys, force=force)
         self.__dict__["_cfg_dict"] = merged
@@ -333,7 +333,7 @@ class Config:
             model = dict(type='bert')
             lr = 0.1
         """
-        from modelscope_ext.utils import _config_dump as writer
+        from modelscope_ext.utils._config import dump as writer
         from modelscope_ext.utils.atomic import write_atomic
 
         name = os.fspath(file) if file is not None else (self._filename or self._format or ".py")

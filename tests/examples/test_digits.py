@@ -165,7 +165,7 @@ def test_torch_and_onnx_agree(pictures):
 
 @pytest.mark.pt
 def test_pixel_values_equal_the_librarys_bit_by_bit(pictures):
-    from modelscope_ext.models.backends._onnx_image import Processor, picture
+    from modelscope_ext.models.backends._onnx.image import Processor, picture
     from tests.reference import reference
 
     expected = reference(PIXELS, {"folder": str(digits_folder()), "paths": pictures})

@@ -16,7 +16,7 @@ from modelscope_ext.errors import OptionError, SafetyError
 from modelscope_ext.metadata.evidence import collect
 from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.models import gate
-from modelscope_ext.models.gate_code import code_digest, code_files, module_file
+from modelscope_ext.models.gate.code import code_digest, code_files, module_file
 from modelscope_ext.models.loader import load
 from modelscope_ext.models.request import Request
 from modelscope_ext.models.resolve import Asked, decide

@@ -20,9 +20,9 @@ from modelscope_ext.errors import (
 )
 from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.models import resolve as module
-from modelscope_ext.models import ties
 from modelscope_ext.models.backend import Backend
 from modelscope_ext.models.builder import BACKENDS, MODELS
+from modelscope_ext.models.decision import ties
 from modelscope_ext.models.resolution import Match, Reason, Resolution, Strength
 from modelscope_ext.models.resolve import resolve
 

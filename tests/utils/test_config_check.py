@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelscope_ext.errors import ConfigError
-from modelscope_ext.utils._config_check import problems, schema
+from modelscope_ext.utils._config.check import problems, schema
 from modelscope_ext.utils.config import Config, ConfigDict, check_config
 
 GOOD = [

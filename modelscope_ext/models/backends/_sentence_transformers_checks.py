@@ -19,7 +19,7 @@ from modelscope_ext.errors import (
     UnknownTypeError,
     WeightsMismatch,
 )
-from modelscope_ext.models.gate_tables import ACTIVATIONS, SENTENCE_MODULES
+from modelscope_ext.models.gate.tables import ACTIVATIONS, SENTENCE_MODULES
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
 __all__ = [

@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 
 __all__ = ["Onnx"]
 
-#: Task -> "module:function" beside this file, and the options of a call.
+#: Task -> "module:function" in `_onnx`, and the options of a call.
 TASKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "text-classification": ("_onnx_tasks:text_classification", ("top_k", "function_to_apply")),
-    "token-classification": ("_onnx_entities:token_classification", ("aggregation_strategy", "ignore_labels")),
-    "fill-mask": ("_onnx_tasks:fill_mask", ("top_k", "targets")),
+    "text-classification": ("tasks:text_classification", ("top_k", "function_to_apply")),
+    "token-classification": ("entities:token_classification", ("aggregation_strategy", "ignore_labels")),
+    "fill-mask": ("tasks:fill_mask", ("top_k", "targets")),
     "feature-extraction": (
-        "_onnx_embed:feature_extraction",
+        "embed:feature_extraction",
         ("prompt", "prompt_name", "normalize_embeddings"),
     ),
     "sentence-similarity": (
-        "_onnx_embed:sentence_similarity",
+        "embed:sentence_similarity",
         ("prompt", "prompt_name", "normalize_embeddings"),
     ),
-    "text-ranking": ("_onnx_tasks:text_ranking", ("top_k",)),
+    "text-ranking": ("tasks:text_ranking", ("top_k",)),
     "zero-shot-classification": (
-        "_onnx_tasks:zero_shot_classification",
+        "tasks:zero_shot_classification",
         ("candidate_labels", "hypothesis_template", "multi_label"),
     ),
     "text-generation": (
-        "_onnx_generate:generate",
+        "generate:generate",
         (
             *("max_new_tokens", "max_length", "do_sample", "repetition_penalty", "eos_token_id"),
             *("return_full_text", "continue_final_message", "skip_special_tokens"),
         ),
     ),
-    "image-classification": ("_onnx_tasks:image_classification", ("top_k", "function_to_apply")),
+    "image-classification": ("tasks:image_classification", ("top_k", "function_to_apply")),
 }
 
 #: Files that a task may read beside the graph; of folders below only their config.json (``1_Pooling``).
@@ -118,7 +118,7 @@ class Onnx(Backend):
 
     def probe(self, evidence: Evidence) -> Match | None:
         """Claim folders with ONNX weights; usually not overridden."""
-        from modelscope_ext.models.architectures import onnx_claim
+        from modelscope_ext.models.decision.architectures import onnx_claim
 
         return onnx_claim(evidence)
 
@@ -127,7 +127,7 @@ class Onnx(Backend):
 
         Usually not overridden.
         """
-        from ._onnx_files import choose, siblings
+        from ._onnx.files import choose, siblings
 
         graph = choose(_named(resolution, snapshot.names), resolution.weights.variant)
         return tuple(sorted({*_documents(snapshot.names), *siblings(graph, snapshot.names)}))
@@ -141,8 +141,8 @@ class Onnx(Backend):
             MalformedMetadata: The graph cannot be read.
             MissingRequirement: The device's provider is not installed.
         """
-        from ._onnx_files import choose, external_files
-        from ._onnx_session import Bundle, Graph, open_session
+        from ._onnx.files import choose, external_files
+        from ._onnx.session import Bundle, Graph, open_session
 
         _check(options)
         names = _named(resolution, _listed(folder)) if options.get("file_name") is None else _listed(folder)
@@ -162,7 +162,7 @@ class Onnx(Backend):
         if task not in TASKS:
             raise OptionError(f"The onnx backend does not serve {printable(task)!r}. It serves: {listing(TASKS)}.")
         module, function = TASKS[task][0].split(":")
-        runner = getattr(import_module(f"{__package__}.{module}"), function)
+        runner = getattr(import_module(f"{__package__}._onnx.{module}"), function)
         if not options.pop("raw", False):
             return list(runner(bundle, inputs, options))
         outputs = []
@@ -176,7 +176,7 @@ class Onnx(Backend):
         """Yield generated text in pieces."""
         if task != "text-generation":
             return super().stream(native, task, item, **options)
-        from ._onnx_generate import stream
+        from ._onnx.generate import stream
 
         return stream(native.parts["bundle"], item, options)
 
@@ -199,7 +199,7 @@ class Onnx(Backend):
 
     def code(self, resolution: Resolution) -> str:
         """Return the same in onnxruntime's own words."""
-        from ._onnx_files import choose
+        from ._onnx.files import choose
 
         folder = resolution.source.path or resolution.source.repo or "."
         graphs = [name for name in resolution.weights.files if name.lower().endswith(".onnx")]
@@ -222,7 +222,7 @@ def _check(options: Mapping[str, Any]) -> None:
         if number is not None and (type(number) is not int or number < 1):
             raise OptionError(f"{name}={printable(number)}: expected a whole number of at least 1.")
     if pooling is not None:
-        from ._onnx_embed import MODES
+        from ._onnx.embed import MODES
 
         if pooling not in MODES:
             raise OptionError(f"pooling={printable(pooling)!r} is unknown. There are: {listing(MODES)}.")

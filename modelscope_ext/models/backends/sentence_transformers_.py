@@ -62,7 +62,7 @@ class SentenceTransformers(Backend):
 
     def probe(self, evidence: Evidence) -> Match | None:
         """Claim folders of the library's layout; usually not overridden."""
-        from modelscope_ext.models.architectures import sentence_transformers_claim
+        from modelscope_ext.models.decision.architectures import sentence_transformers_claim
 
         return sentence_transformers_claim(evidence)
 
@@ -89,10 +89,10 @@ class SentenceTransformers(Backend):
             UnknownTypeError: A module or activation outside the closed table.
             WeightsMismatch: Weights are missing and would be random.
         """
-        from modelscope_ext.models.backends._transformers_code_guard import contained
-        from modelscope_ext.models.backends._transformers_folder import Folder
-        from modelscope_ext.models.backends._transformers_load import pick_device
-        from modelscope_ext.models.backends._transformers_quiet import loading
+        from modelscope_ext.models.backends._transformers.code_guard import contained
+        from modelscope_ext.models.backends._transformers.folder import Folder
+        from modelscope_ext.models.backends._transformers.load import pick_device
+        from modelscope_ext.models.backends._transformers.quiet import loading
 
         most = options.get("max_length")
         if most is not None and (type(most) is not int or most < 1):
@@ -129,7 +129,7 @@ class SentenceTransformers(Backend):
 
     def predict(self, native: Any, task: str, inputs: Sequence[Any], **options: Any) -> Sequence[Any]:
         """Run `task`; ``raw=True`` gives the library's own arrays."""
-        from modelscope_ext.models.backends._transformers_quiet import quiet, shows_bars
+        from modelscope_ext.models.backends._transformers.quiet import quiet, shows_bars
 
         model = native.native
         cross = hasattr(model, "rank")
@@ -158,7 +158,7 @@ class SentenceTransformers(Backend):
 
     def save(self, native: Any, folder: Path) -> None:
         """Write the library's own layout; the model's card goes along where it had one."""
-        from modelscope_ext.models.backends._transformers_quiet import quiet
+        from modelscope_ext.models.backends._transformers.quiet import quiet
 
         with quiet():
             native.native.save_pretrained(str(folder), create_model_card=native.parts.get("card", False))
@@ -198,7 +198,7 @@ def _same_randomness() -> Iterator[None]:
 
 def _keywords(place: Any, resolution: Resolution, options: Mapping[str, Any], device: str | None) -> dict[str, Any]:
     """Return the arguments of the library's classes, every one of trust among them."""
-    from modelscope_ext.models.backends._transformers_load import _dtype, _use_safetensors
+    from modelscope_ext.models.backends._transformers.load import _dtype, _use_safetensors
 
     model: dict[str, Any] = {
         "dtype": _dtype(options.get("dtype")),

@@ -1,9 +1,9 @@
 """transformers: text, images, sound and both together, in PyTorch, from config.json and safetensors.
 
-What it serves is a table, `_transformers_tasks.ROWS`; the siblings `_transformers_*` hold loading, the check of the
-weights, and the runners of each family of tasks. Models keep the dtype of their
-checkpoint, as transformers 5 does, and go to an accelerator where there is one. Text is generated greedily unless the
-model's own generation_config.json, or the caller, says otherwise.
+What it serves is a table, `_transformers.tasks.ROWS`; the other modules there hold loading, the check of the weights,
+and the runners of each family of tasks. Models keep the dtype of their checkpoint, as transformers 5 does, and go to an
+accelerator where there is one. Text is generated greedily unless the model's own generation_config.json, or the caller,
+says otherwise.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelscope_ext.errors import OptionError
 from modelscope_ext.models.backend import Backend, Loaded
-from modelscope_ext.models.backends._transformers_tasks import NOT_SERVED, ROWS, Row
+from modelscope_ext.models.backends._transformers.tasks import NOT_SERVED, ROWS, Row
 from modelscope_ext.models.resolution import Match, Resolution
 from modelscope_ext.utils.text import did_you_mean, listing
 
@@ -49,13 +49,13 @@ class Transformers(Backend):
 
     def probe(self, evidence: Evidence) -> Match | None:
         """Claim what has a config.json with an architecture or model_type of transformers."""
-        from modelscope_ext.models.architectures import transformers_claim
+        from modelscope_ext.models.decision.architectures import transformers_claim
 
         return transformers_claim(evidence)
 
     def files(self, resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:
         """Return the metadata and weights of the default, and Python files only where a metadata file asks for code."""
-        from modelscope_ext.models.backends._transformers_folder import DESCRIBING
+        from modelscope_ext.models.backends._transformers.folder import DESCRIBING
 
         names = super().files(resolution, snapshot)
         described = (snapshot.document(name) for name in DESCRIBING if name in snapshot and snapshot.has_text(name))
@@ -80,11 +80,11 @@ class Transformers(Backend):
             NotAModel: No config.json, tokenizer or processor where the task needs one.
             MissingRequirement, BackendNotLoadable, SafetyError: As their names say.
         """
-        from modelscope_ext.models.backends._transformers_code_guard import contained
-        from modelscope_ext.models.backends._transformers_folder import Folder
-        from modelscope_ext.models.backends._transformers_load import load_model
-        from modelscope_ext.models.backends._transformers_parts import kind_of, load_part
-        from modelscope_ext.models.backends._transformers_quiet import loading
+        from modelscope_ext.models.backends._transformers.code_guard import contained
+        from modelscope_ext.models.backends._transformers.folder import Folder
+        from modelscope_ext.models.backends._transformers.load import load_model
+        from modelscope_ext.models.backends._transformers.parts import kind_of, load_part
+        from modelscope_ext.models.backends._transformers.quiet import loading
 
         task = options.get("task") or resolution.default_task
         task = None if task in NOT_SERVED else task
@@ -127,8 +127,8 @@ class Transformers(Backend):
         """
         import torch
 
-        from modelscope_ext.models.backends._transformers_quiet import quiet
-        from modelscope_ext.models.backends._transformers_run import Session, kept, seeded, told
+        from modelscope_ext.models.backends._transformers.quiet import quiet
+        from modelscope_ext.models.backends._transformers.run import Session, kept, seeded, told
 
         raw, size, seed = options.pop("raw", False), options.pop("batch_size", None), options.pop("seed", None)
         session = Session(native if isinstance(native, Loaded) else self.wrap(native), task, size)
@@ -139,8 +139,8 @@ class Transformers(Backend):
 
     def stream(self, native: Any, task: str, item: Any, **options: Any) -> Iterator[str]:
         """Yield the text that text-generation makes for one input, piece by piece."""
-        from modelscope_ext.models.backends._transformers_run import Session
-        from modelscope_ext.models.backends._transformers_text import stream
+        from modelscope_ext.models.backends._transformers.run import Session
+        from modelscope_ext.models.backends._transformers.text import stream
 
         if task != "text-generation":
             raise OptionError(f"transformers streams text-generation only, not {task!r}; leave out stream=True")
@@ -158,7 +158,7 @@ class Transformers(Backend):
         """
         if not self.owns(native):
             return None
-        from modelscope_ext.models.backends._transformers_load import tasks_of_class
+        from modelscope_ext.models.backends._transformers.load import tasks_of_class
 
         loaded = self.wrap(native, preprocessor=preprocessor)
         loaded.parts["tasks"] = (task,) if task else tasks_of_class(native)
@@ -183,7 +183,7 @@ class Transformers(Backend):
             native: A `PreTrainedModel`.
             **parts: `tokenizer`, `processor`, `image_processor`, `feature_extractor`, or any of them as `preprocessor`.
         """
-        from modelscope_ext.models.backends._transformers_parts import kind_of
+        from modelscope_ext.models.backends._transformers.parts import kind_of
 
         if not self.owns(native):
             raise OptionError(f"expected a transformers model, got {type(native).__name__}")
@@ -193,7 +193,7 @@ class Transformers(Backend):
 
     def save(self, native: Any, folder: Path) -> None:
         """Write weights as safetensors, config.json, tokenizer and processors into `folder`."""
-        from modelscope_ext.models.backends._transformers_quiet import quiet
+        from modelscope_ext.models.backends._transformers.quiet import quiet
 
         loaded = native if isinstance(native, Loaded) else self.wrap(native)
         folder.mkdir(parents=True, exist_ok=True)
@@ -216,7 +216,7 @@ class Transformers(Backend):
 
     def code(self, resolution: Resolution) -> str:
         """Return the same in transformers' own words: a script that runs on its own and prints one answer."""
-        from modelscope_ext.models.backends._transformers_code import snippet
+        from modelscope_ext.models.backends._transformers.code import snippet
 
         return snippet(resolution)
 
@@ -233,7 +233,7 @@ def _row(task: str) -> Row:
 
 def _runner(row: Row) -> Any:
     module, _, name = row.run.partition(".")
-    return getattr(import_module(f"modelscope_ext.models.backends._transformers_{module}"), name)
+    return getattr(import_module(f"modelscope_ext.models.backends._transformers.{module}"), name)
 
 
 def _has(parts: Mapping[str, Any], kind: str) -> bool:

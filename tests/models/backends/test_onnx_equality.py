@@ -211,7 +211,7 @@ def test_pixel_values_are_equal_bit_by_bit(tmp_path):
     import numpy as np
     from PIL import Image
 
-    from modelscope_ext.models.backends._onnx_image import PROCESSORS, Processor, picture
+    from modelscope_ext.models.backends._onnx.image import PROCESSORS, Processor, picture
     from tests.reference import reference
 
     rng = np.random.default_rng(1)

@@ -67,7 +67,7 @@ def test_a_graph_of_another_task_says_what_it_wants(fixture):
     ],
 )
 def test_exactly_one_file_is_chosen(names, options, expected):
-    from modelscope_ext.models.backends._onnx_files import choose
+    from modelscope_ext.models.backends._onnx.files import choose
 
     assert choose(names, **options) == expected
 
@@ -82,7 +82,7 @@ def test_exactly_one_file_is_chosen(names, options, expected):
     ],
 )
 def test_no_or_several_files_are_errors(names, options, error, text):
-    from modelscope_ext.models.backends._onnx_files import choose
+    from modelscope_ext.models.backends._onnx.files import choose
 
     with pytest.raises(error, match=text):
         choose(names, **options)
@@ -176,7 +176,7 @@ def test_the_native_snippet_runs(fixture, task):
 
 
 def test_external_tensors_are_found_and_used(fixture):
-    from modelscope_ext.models.backends._onnx_files import external_files
+    from modelscope_ext.models.backends._onnx.files import external_files
 
     expected = [f.tolist() for f in predict(fixture("feature-extraction"), "feature-extraction", TEXTS)]
     folder = fixture("feature-extraction", file="onnx/model.onnx", location="model.onnx_data")
@@ -229,7 +229,7 @@ def hostile(location):
 
 @pytest.mark.parametrize("place", ["attribute", "subgraph", "sparse", "function", "training"])
 def test_external_tensors_are_found_wherever_a_tensor_can_be(tmp_path, place):
-    from modelscope_ext.models.backends._onnx_files import external_files
+    from modelscope_ext.models.backends._onnx.files import external_files
     from tests.tiny.onnx_ import _field
 
     tensor = _field(13, _field(1, "location") + _field(2, "../../x")) + _field(14, 1)
@@ -248,7 +248,7 @@ def test_external_tensors_are_found_wherever_a_tensor_can_be(tmp_path, place):
 
 
 def test_graphs_nested_without_end_are_refused(tmp_path):
-    from modelscope_ext.models.backends._onnx_files import external_files
+    from modelscope_ext.models.backends._onnx.files import external_files
     from tests.tiny.onnx_ import _field
 
     graph = b""
@@ -262,7 +262,7 @@ def test_graphs_nested_without_end_are_refused(tmp_path):
 @settings(max_examples=100, derandomize=True, deadline=None)
 @given(data=strategies.binary(max_size=200), at=strategies.integers(0, 5000))
 def test_any_bytes_give_an_answer_or_our_error(tmp_path_factory, data, at):
-    from modelscope_ext.models.backends._onnx_files import external_files
+    from modelscope_ext.models.backends._onnx.files import external_files
 
     folder = tmp_path_factory.mktemp("fuzz")
     for content in (data, (whole := hostile("x.bin"))[: at % len(whole)] + data):

@@ -513,7 +513,7 @@ def test_settings_stay_after_a_failure(tmp_path: Path) -> None:
 def test_a_user_who_asks_transformers_for_more_hears_it(classifier: Path) -> None:
     from transformers.utils import logging as theirs
 
-    from modelscope_ext.models.backends._transformers_quiet import quiet
+    from modelscope_ext.models.backends._transformers.quiet import quiet
 
     before = theirs.get_verbosity()
     theirs.set_verbosity_info()

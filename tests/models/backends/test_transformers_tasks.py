@@ -7,7 +7,7 @@ from importlib import import_module
 
 import pytest
 
-from modelscope_ext.models.backends._transformers_tasks import GENERATION, NOT_SERVED, NOT_SERVED_MAPPINGS, ROWS
+from modelscope_ext.models.backends._transformers.tasks import GENERATION, NOT_SERVED, NOT_SERVED_MAPPINGS, ROWS
 from modelscope_ext.models.backends.transformers_ import Transformers
 from modelscope_ext.models.tasks import canonical
 from tests.models.backends.transformers_cases import CASES
@@ -28,7 +28,7 @@ def test_no_task_is_both_served_and_excused() -> None:
 @pytest.mark.parametrize("row", ROWS.values(), ids=list(ROWS))
 def test_a_runner_exists(row) -> None:
     module, _, name = row.run.partition(".")
-    runner = getattr(import_module(f"modelscope_ext.models.backends._transformers_{module}"), name)
+    runner = getattr(import_module(f"modelscope_ext.models.backends._transformers.{module}"), name)
     assert runner.__doc__
 
 
@@ -41,7 +41,7 @@ def test_every_pipeline_of_transformers_is_served_or_excused() -> None:
 
 
 def test_every_task_that_the_resolver_gives_transformers_is_served_or_excused() -> None:
-    from modelscope_ext.models.tables import transformers
+    from modelscope_ext.models.decision.tables import transformers
 
     given = {task for auto in transformers().autos for task in auto.tasks}
     assert given - set(ROWS) - set(NOT_SERVED) == set()

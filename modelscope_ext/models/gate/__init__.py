@@ -1,0 +1,168 @@
+"""Step 5 of 6: the two gates between a decision and a load.
+
+Gate A judges what the metadata asks for (`metadata`, `types`, `requests`, `code`), gate B the bytes
+of exactly the files that will be read (`contents`). Passing one never opens the other: code that is trusted may still
+come with a pickle that is not. Every refusal says that nothing was executed, where it was found, and the argument that
+would permit it, if one would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelscope_ext.errors import ModelNotFound, RemoteCodeRefused, SafetyError, UnsafeBackendError
+from modelscope_ext.models.gate.case import Case
+from modelscope_ext.models.gate.code import CodeRequest, code_digest, code_files, module_file, refuse_code
+from modelscope_ext.models.gate.contents import check_file, is_pickle
+from modelscope_ext.models.gate.metadata import RULES
+from modelscope_ext.models.gate.requests import code_requests
+from modelscope_ext.models.gate.tables import CODE_RUNNERS, FLOORS
+from modelscope_ext.utils.logger import logger
+from modelscope_ext.utils.text import printable
+
+if TYPE_CHECKING:
+    from modelscope_ext.metadata.evidence import Evidence
+    from modelscope_ext.metadata.snapshot import Snapshot
+    from modelscope_ext.models.backend import Backend
+    from modelscope_ext.models.resolution import Resolution
+    from modelscope_ext.safety.grants import Grants
+
+__all__ = ["check_floors", "check_task", "code_of", "gate_a", "gate_b", "refusals"]
+
+
+def gate_a(
+    resolution: Resolution,
+    evidence: Evidence,
+    snapshot: Snapshot,
+    grants: Grants,
+    *,
+    engine: Backend | None = None,
+    base_model: Any = None,
+) -> None:
+    """Judge the metadata; return only if nothing in it asks for what the caller did not permit.
+
+    Args:
+        resolution: The decision.
+        evidence: The facts it rests on.
+        snapshot: The source.
+        grants: What the caller permits.
+        engine: The backend that will load, if one will.
+        base_model: The adapter's base as the caller named it; naming it permits it.
+
+    Raises:
+        InstallRefused, MalformedMetadata, UnknownTypeError, RemoteCodeRefused, RedirectRefused, PathEscapeRefused,
+        ExecutableFormatRefused: In this order.
+    """
+    for error in refusals(resolution, evidence, snapshot, grants, engine=engine, base_model=base_model):
+        raise error
+
+
+def refusals(
+    resolution: Resolution,
+    evidence: Evidence,
+    snapshot: Snapshot,
+    grants: Grants,
+    *,
+    engine: Backend | None = None,
+    base_model: Any = None,
+) -> Iterator[SafetyError]:
+    """Yield everything for which gate A would refuse a load, without raising; the first is what `gate_a` raises."""
+    runs_code = engine.runs_code if engine is not None else resolution.backend in CODE_RUNNERS
+    case = Case(resolution, evidence, snapshot, grants, runs_code, base_model)
+    before, after = RULES
+    for rule in before:
+        yield from rule(case)
+    requests = code_requests(case)
+    if requests:
+        try:
+            refuse_code(requests, snapshot, grants)
+        except RemoteCodeRefused as error:
+            yield error
+    for rule in after:
+        yield from rule(case)
+
+
+def code_of(
+    resolution: Resolution, evidence: Evidence, snapshot: Snapshot, grants: Grants
+) -> tuple[tuple[str, ...], str]:
+    """Return the Python files that a trusted load would run, and the digest that `code_sha256` is compared with.
+
+    Both are empty where the model asks for no code.
+    """
+    requests = code_requests(Case(resolution, evidence, snapshot, grants))
+    files = code_files(snapshot, [request.module for request in requests if request.module])
+    return files, code_digest(snapshot, files) or ""
+
+
+def check_task(task: Any, evidence: Evidence, snapshot: Snapshot, grants: Grants) -> None:
+    """Refuse a task that only the folder's own pipeline code would serve (A05), before anyone asks what it means.
+
+    Raises:
+        RemoteCodeRefused: config.json's ``custom_pipelines`` has an entry of that name.
+    """
+    custom = evidence.get("config.json", "custom_pipelines", default={})
+    if not isinstance(task, str) or not isinstance(custom, dict) or task not in custom:
+        return
+    entry = custom[task]
+    reference = str(entry.get("impl", "")) if isinstance(entry, dict) else str(entry)
+    module = module_file(reference.rpartition("--")[2], evidence.name_set)
+    refuse_code([CodeRequest("config.json", f"custom_pipelines.{task}", reference, module)], snapshot, grants)
+
+
+def gate_b(resolution: Resolution, snapshot: Snapshot, files: Iterable[str], grants: Grants) -> None:
+    """Check the bytes of exactly the files that will be read; every other file of the folder stays unopened.
+
+    Raises:
+        PathEscapeRefused, MalformedMetadata, LimitExceeded, PickleRefused, ExecutableFormatRefused: Of the first file
+            that fails.
+        ModelNotFound: The source has no folder.
+    """
+    if snapshot.folder is None:
+        raise ModelNotFound(f"{printable(str(snapshot.source))} has no folder to read from")
+    folder = Path(snapshot.folder)
+    declared = dict.fromkeys(resolution.weights.files, resolution.weights.format)
+    for name in files:
+        check_file(folder, name, snapshot.sizes, grants, str(snapshot.source), declared.get(name))
+
+
+def check_floors(resolution: Resolution, files: Iterable[str], engine: Backend | None) -> None:
+    """Refuse a library with a known hole that this load would meet; nothing is imported to find out.
+
+    Raises:
+        UnsafeBackendError: An installed release is older than the one that closed the hole.
+    """
+    pickles = is_pickle(resolution.weights.format) or any(name.endswith((".bin", ".pt", ".pth")) for name in files)
+    wanted = " ".join(resolution.requirement_dependency) + f" {resolution.backend}"
+    for name, (floor, patched, only_pickles, why) in FLOORS.items():
+        if (only_pickles and not pickles) or not (only_pickles or name in wanted):
+            continue
+        _check_floor(name, floor, patched, why, str(resolution.source))
+
+
+def _check_floor(name: str, floor: str, patched: str | None, why: str, source: str) -> None:
+    from modelscope_ext.utils.distributions import installed
+
+    found = installed(name)
+    if found is None or _release(found.version) >= _release(floor):
+        return
+    if patched is not None and _release(found.version)[: len(_release(patched))] == _release(patched):
+        logger.warning("%s %s is a patched line, not the current one: prefer %s", name, found.version, floor)
+        return
+    raise UnsafeBackendError(
+        f"{name} {found.version} is installed; before {floor} {why}. Refused to load {printable(source)} with it."
+        f' Install a newer one: pip install "{name}>={floor}"',
+        source=source,
+    )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Return the numbers before any suffix: ``"2.13.0+cpu"`` -> (2, 13, 0)."""
+    numbers = []
+    for part in version.partition("+")[0].split("."):
+        digits = part[: next((i for i, c in enumerate(part) if not c.isdigit()), len(part))]
+        if not digits:
+            break
+        numbers.append(int(digits))
+    return tuple(numbers)

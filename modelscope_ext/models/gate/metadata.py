@@ -1,0 +1,122 @@
+"""Step 5 of 6, gate A: what a model's metadata asks for, judged before anything is imported or fetched.
+
+Each rule looks at the documents and yields the refusals it finds; `RULES` is their order. What a rule permits says
+nothing about bytes: those are gate B's. The numbers (A01, ...) are the cases of the project's safety table.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from modelscope_ext.errors import (
+    ExecutableFormatRefused,
+    InstallRefused,
+    MalformedMetadata,
+    PathEscapeRefused,
+    RedirectRefused,
+    SafetyError,
+)
+from modelscope_ext.models.gate.case import Case
+from modelscope_ext.models.gate.requests import auto_map, bases, elsewhere
+from modelscope_ext.models.gate.tables import EVALUATED, EXECUTABLE, KERNELS, PATH_KEYS, TOKENIZER_FILES
+from modelscope_ext.models.gate.types import unknown_types
+from modelscope_ext.safety.paths import fault_of
+from modelscope_ext.utils.text import printable
+
+__all__ = ["RULES"]
+
+
+# Rules, in the order in which they are asked
+
+
+def _installs(case: Case) -> Iterator[SafetyError]:
+    """A09, A10: plug-ins that ModelScope would install with pip."""
+    for fact in case.evidence.declared.get("plugins", ()):
+        yield InstallRefused(
+            f"{printable(fact.file)}: {printable(fact.key)} asks for {printable(fact.value)} to be installed. Nothing"
+            " was installed, and no argument permits it. Read what it is, then install it yourself and remove the key.",
+            source=case.source, file=fact.file, field=fact.key,
+        )  # fmt: skip
+
+
+def _evaluated(case: Case) -> Iterator[SafetyError]:
+    """A35: strings that some library would evaluate as Python must be plain literals."""
+    for key, pattern in EVALUATED.items():
+        for name, place, value in case.keys(key):
+            if isinstance(value, str) and not pattern.fullmatch(value):
+                yield MalformedMetadata(
+                    f"{printable(name)}: {printable(place)}: expected a plain literal, found {printable(value, 60)}."
+                    " It was not evaluated.",
+                    source=case.source, file=name, field=place,
+                )  # fmt: skip
+
+
+def _redirects(case: Case) -> Iterator[SafetyError]:
+    """A16, C11, D01-D03: files that lead to another source."""
+    for name, place, target in _targets(case):
+        try:
+            case.grants.for_source(target)
+        except RedirectRefused as error:
+            yield RedirectRefused(
+                f"{printable(name)}: {printable(place)} leads to another source, {printable(target)}. Nothing was"
+                f" contacted or opened. If you trust it, pass allow_sources=[{printable(target)!r}]"
+                + (" or base_model=<folder>." if "base_model" in place else "."),
+                source=case.source, file=name, field=place, grant=error.grant or "allow_sources",
+            )  # fmt: skip
+
+
+def _targets(case: Case) -> Iterator[tuple[str, str, str]]:
+    if case.base_model is None:
+        for name, document in case.named("adapter_config.json"):
+            base = document.get("base_model_name_or_path")
+            if isinstance(base, str) and base:
+                yield name, "base_model_name_or_path", base
+    for fact in case.evidence.declared.get("pretrained", ()):
+        if isinstance(fact.value, str) and case.resolution.backend == "modelscope":
+            yield fact.file, fact.key, fact.value
+    for base in bases(case):
+        if elsewhere(base):
+            yield "configuration.json", "_base_", base
+    if case.runs_code and case.grants.may_run_code:
+        for request in auto_map(case):
+            if "--" in request.value:
+                yield request.file, request.field, request.value.partition("--")[0]
+    for name, place, value in case.keys(*sorted(KERNELS)):
+        if isinstance(value, str) and "/" in value:
+            yield name, place, value
+    for name, place, value in case.keys("backbone"):
+        document = case.documents[name]
+        pretrained = isinstance(document, Mapping) and document.get("use_pretrained_backbone")
+        if pretrained and isinstance(value, str) and "/" in value:
+            yield name, place, value
+
+
+def _paths(case: Case) -> Iterator[SafetyError]:
+    """C12: names of files in a tokenizer's or processor's configuration that lead out of the folder."""
+    for name, place, value in case.keys(*sorted(PATH_KEYS)):
+        if name.rpartition("/")[2] not in TOKENIZER_FILES or not isinstance(value, str) or not value:
+            continue
+        fault = fault_of(value)
+        if fault is not None and issubclass(fault[0], PathEscapeRefused):
+            yield PathEscapeRefused(
+                f"{printable(name)}: {printable(place)} names {printable(value)}: {fault[1]}. Expected a file inside"
+                " the model; nothing was opened.",
+                source=case.source, file=name, field=place,
+            )  # fmt: skip
+
+
+def _programs(case: Case) -> Iterator[SafetyError]:
+    """B16: weights in a format that is a program."""
+    forms = {weight.name: weight.format for weight in case.evidence.weights}
+    for name in case.resolution.weights.files:
+        if forms.get(name) in EXECUTABLE or re.search(r"\.(so|dll|dylib|pyd|exe)$", name, re.IGNORECASE):
+            yield ExecutableFormatRefused(
+                f"{printable(name)}: this format holds a program, not only weights ({forms.get(name) or 'a library'})."
+                " It was not loaded. Ask for safetensors or ONNX.",
+                source=case.source, file=name,
+            )  # fmt: skip
+
+
+#: Asked in this order; code is asked between the unknown types and the redirects.
+RULES = ((_installs, _evaluated, unknown_types), (_redirects, _paths, _programs))

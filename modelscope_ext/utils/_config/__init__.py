@@ -1,0 +1,1 @@
+"""The parts of `utils.config`: building, reading, merging, checking and writing a configuration."""
