@@ -57,7 +57,7 @@ setup(
     packages=find_packages(include=["modelscope_ext", "modelscope_ext.*"]),
     package_data={
         "modelscope_ext": ["py.typed"],
-        "modelscope_ext.data": ["digits/*", "digits/*/*", "samples/*", "digits_samples/*"],
+        "modelscope_ext.data": ["digits/*", "digits/onnx/*", "digits_samples/*"],
         "modelscope_ext.models": ["data/*.json"],
         "modelscope_ext.utils": ["data/*.json"],
     },
