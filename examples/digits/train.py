@@ -182,8 +182,6 @@ def card(accuracy: float, right: int, total: int) -> str:
     """Return the README of the folder, with the accuracy as measured."""
     return f"""---
 license: apache-2.0
-library_name: transformers
-pipeline_tag: image-classification
 metrics:
 - accuracy
 model-index:

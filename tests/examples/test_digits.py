@@ -67,6 +67,19 @@ def test_the_folder_is_small_and_has_no_configuration_json():
     assert "/" not in json.dumps(config)
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_files_decide_and_not_the_card(installed):
+    """The demo shows an inference: no configuration.json, and a card that names neither library nor task."""
+    from modelscope_ext import resolve
+
+    decided = resolve(digits_folder(), installed=installed)
+    reasons = [reason for field in ("framework", "backend", "tasks") for reason in decided.because[field]]
+    assert not {reason.file for reason in reasons} & {"README.md", "configuration.json"}
+    assert decided.because["tasks"][0].file == "config.json"
+    assert "ViTForImageClassification" in decided.because["tasks"][0].text
+    assert decided.tasks == ("image-classification",)
+
+
 def test_the_samples_are_held_out_one_of_each_digit(held_out):
     from PIL import Image
 
@@ -147,6 +160,17 @@ def test_with_torch_the_same_folder_resolves_to_transformers(pictures):
         for ours, theirs in zip(pipe(pictures), torch, strict=True):
             assert [row["label"] for row in ours[:2]] == [row["label"] for row in theirs[:2]]
             assert all(abs(a["score"] - b["score"]) <= 1e-4 for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.mark.pt
+def test_the_safetensors_have_the_stated_accuracy_too(held_out):
+    from modelscope_ext import pipeline
+
+    images, labels = held_out
+    with pipeline(model=digits_folder(), device="cpu", batch_size=64) as pipe:
+        assert pipe.resolution.backend == "transformers"
+        found = [answer[0]["label"] for answer in pipe([image.convert("RGB") for image in images], top_k=1)]
+    assert (sum(a == b for a, b in zip(found, labels, strict=True)), len(labels)) == stated()
 
 
 @pytest.mark.pt
