@@ -198,11 +198,11 @@ def _same_randomness() -> Iterator[None]:
 
 def _keywords(place: Any, resolution: Resolution, options: Mapping[str, Any], device: str | None) -> dict[str, Any]:
     """Return the arguments of the library's classes, every one of trust among them."""
-    from modelscope_ext.models.backends._transformers.load import _dtype, _use_safetensors
+    from modelscope_ext.models.backends._transformers.load import as_dtype, use_safetensors
 
     model: dict[str, Any] = {
-        "dtype": _dtype(options.get("dtype")),
-        "use_safetensors": _use_safetensors(place, resolution),
+        "dtype": as_dtype(options.get("dtype")),
+        "use_safetensors": use_safetensors(place, resolution),
         "weights_only": place.grants.allow_pickle != "full",
     }
     for name in ("variant", "attn_implementation", "device_map"):

@@ -26,7 +26,7 @@ from modelscope_ext.models.backends._transformers.weights import (
 from modelscope_ext.models.resolution import Resolution
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
-__all__ = ["choose_auto", "load_model", "pick_device", "tasks_of", "tasks_of_class"]
+__all__ = ["as_dtype", "choose_auto", "load_model", "pick_device", "tasks_of", "tasks_of_class", "use_safetensors"]
 
 _DTYPES = {"fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32", "float": "float32"}
 _DTYPES |= {"fp64": "float64", "double": "float64"}
@@ -57,10 +57,10 @@ def load_model(folder: Folder, resolution: Resolution, task: str | None, options
     strict = not options.get("allow_missing_weights")
     keywords: dict[str, Any] = {
         "config": config,
-        "dtype": _dtype(options.get("dtype")),
+        "dtype": as_dtype(options.get("dtype")),
         "trust_remote_code": folder.trusts("config.json"),
         "local_files_only": True,
-        "use_safetensors": _use_safetensors(folder, resolution),
+        "use_safetensors": use_safetensors(folder, resolution),
         "weights_only": folder.grants.allow_pickle != "full",
         "ignore_mismatched_sizes": True,  # so that `check_weights` can name them
         "output_loading_info": True,
@@ -168,7 +168,13 @@ def tasks_of_class(model: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _use_safetensors(folder: Folder, resolution: Resolution) -> bool:
+def use_safetensors(folder: Folder, resolution: Resolution) -> bool:
+    """Return whether the weights are safetensors, as decided; pickles are refused where the caller permits none.
+
+    Raises:
+        BackendNotLoadable: Weights of another framework.
+        PickleRefused: Pickles, and ``allow_pickle=False``.
+    """
     form = resolution.weights.format
     if form is None:
         form = "safetensors" if any(folder.path.glob("*.safetensors")) else "pickle"
@@ -186,8 +192,12 @@ def _use_safetensors(folder: Folder, resolution: Resolution) -> bool:
     return form == "safetensors"
 
 
-def _dtype(value: Any) -> Any:
-    """Return a torch dtype, or ``"auto"``: the checkpoint's own, as transformers 5 does."""
+def as_dtype(value: Any) -> Any:
+    """Return a torch dtype, or ``"auto"``: the checkpoint's own, as transformers 5 does.
+
+    Raises:
+        OptionError: A name that is no dtype of torch.
+    """
     if value is None or value == "auto":
         return "auto"
     import torch

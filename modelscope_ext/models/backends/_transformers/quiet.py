@@ -19,7 +19,7 @@ from typing import Any
 
 from modelscope_ext.utils.logger import logger
 
-__all__ = ["loading", "quiet"]
+__all__ = ["loading", "quiet", "shows_bars"]
 
 _LOCK = threading.RLock()
 _LOADING = threading.RLock()
