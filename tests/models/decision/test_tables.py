@@ -11,7 +11,7 @@ import pytest
 from modelscope_ext.models.decision import tables
 from modelscope_ext.models.tasks import TASKS, canonical
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_every_task_of_the_tables_is_known() -> None:
