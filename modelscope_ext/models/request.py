@@ -79,6 +79,8 @@ class Request:
         values = {name: given.pop(name) for name in KEYWORDS if name in given}
         for name, value in given.items():
             _refuse_nested(name, value)
+        if values.get("verify"):  # a check that is asked for and not made would be worse than an error
+            raise OptionError("verify: signatures of models cannot be checked by this release; leave it out")
         _configuration(values)
         _placement(values)
         return cls(values, grants, given)

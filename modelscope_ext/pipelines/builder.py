@@ -86,7 +86,7 @@ def pipeline(
         allow_sources: Other sources this model may lead to.
         code_sha256: The digest of the code that `trust_remote_code` permits.
         limits: A `Limits`.
-        verify: Which checks of what was fetched to make.
+        verify: Reserved for signed models; anything but None is refused by this release.
         **backend_kwargs: The options of the backend.
 
     Returns:

@@ -98,3 +98,9 @@ def test_any_keywords_make_a_request_or_our_error(keywords):
         assert str(error)
         return
     assert not {*request.values} & {*request.extra}
+
+
+def test_a_check_of_signatures_is_not_promised():
+    with pytest.raises(OptionError, match=r"verify: signatures of models cannot be checked by this release"):
+        Request.of({"verify": True})
+    assert Request.of({"verify": None}).values == {}
