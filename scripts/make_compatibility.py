@@ -1,7 +1,6 @@
 """Write the tables of docs/compatibility.md from the backends themselves and from the pinned environments.
 
-python scripts/make_compatibility.py           # rewrites the tables
-python scripts/make_compatibility.py --check   # exit status 1 where they differ
+With ``--check`` nothing is written, and the exit status is 1 where the page differs.
 """
 
 import re
