@@ -14,6 +14,7 @@ from modelscope_ext.data import digits_folder, digits_samples
 from modelscope_ext.models.backends.onnx_ import Onnx
 from modelscope_ext.models.resolution import Resolution, Source
 from modelscope_ext.safety.grants import Grants
+from tests.equality import assert_equal
 
 ROOT = Path(__file__).parents[2]
 
@@ -180,10 +181,7 @@ def test_torch_and_onnx_agree(pictures):
     expected = reference(TRANSFORMERS, {"folder": str(digits_folder()), "paths": pictures})
     loaded = Onnx().load(digits_folder(), Resolution(Source("local"), "onnx", "onnxruntime"), Grants.of())
     found = Onnx().predict(loaded, "image-classification", pictures, top_k=10)
-    for ours, theirs in zip(found, expected, strict=True):
-        assert ours[0]["label"] == theirs[0]["label"]
-        scores = {row["label"]: row["score"] for row in theirs}
-        assert all(abs(row["score"] - scores[row["label"]]) <= 1e-4 for row in ours)
+    assert_equal(found, expected)
     assert len({rows[0]["label"] for rows in found}) >= 9
 
 

@@ -194,6 +194,7 @@ def donut():
     from transformers import DonutImageProcessor, DonutProcessor, DonutSwinConfig, DonutSwinModel
 
     tokenizer = lm_tokenizer()
+    tokenizer.add_tokens([f"<{mark}>" for mark in ("s_docvqa", "s_question", "/s_question", "s_answer", "/s_answer")])
     encoder = DonutSwinModel(
         DonutSwinConfig(
             image_size=[32, 32],
@@ -206,4 +207,6 @@ def donut():
         )
     )
     images = DonutImageProcessor(size={"height": 32, "width": 32}, do_align_long_axis=False)
-    return _encoder_decoder(_spread(encoder), tokenizer), [DonutProcessor(images, tokenizer)]
+    model = _encoder_decoder(_spread(encoder), tokenizer)
+    model.generation_config.forced_eos_token_id = tokenizer.convert_tokens_to_ids("</s_answer>")  # an answer ends
+    return model, [DonutProcessor(images, tokenizer)]

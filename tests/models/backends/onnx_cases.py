@@ -1,4 +1,4 @@
-"""What the tests of the ONNX backend share: loading without the loader, and comparing within 1e-4."""
+"""What the tests of the ONNX backend share: loading without the loader, and folders of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -38,22 +38,6 @@ def edit(folder, name, **changes):
     document = json.loads(path.read_text()) if path.is_file() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**document, **changes}))
-
-
-def close(found, expected, path="output"):
-    """Assert that two answers are equal, numbers within 1e-4."""
-    if isinstance(expected, dict):
-        assert isinstance(found, dict) and found.keys() == expected.keys(), path
-        for key in expected:
-            close(found[key], expected[key], f"{path}.{key}")
-    elif isinstance(expected, list):
-        assert len(found) == len(expected), path
-        for i, (a, b) in enumerate(zip(found, expected, strict=True)):
-            close(a, b, f"{path}[{i}]")
-    elif isinstance(expected, float):
-        assert abs(float(found) - expected) <= 1e-4, (path, found, expected)
-    else:
-        assert found == expected, path
 
 
 def sentence(folder, pooling, measure="cosine", *, normalize=True):

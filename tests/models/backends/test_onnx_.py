@@ -23,7 +23,8 @@ from modelscope_ext.errors import (
 )
 from modelscope_ext.models.backends.onnx_ import Onnx
 from modelscope_ext.testing.conformance import BackendConformance
-from tests.models.backends.onnx_cases import CHAT, TEXTS, close, edit, load, predict, sentence
+from tests.equality import assert_close
+from tests.models.backends.onnx_cases import CHAT, TEXTS, edit, load, predict, sentence
 
 
 class OnnxConformance(BackendConformance):
@@ -154,8 +155,8 @@ def ids(folder, text):
 def test_one_by_one_equals_the_batch(fixture):
     folder = fixture("text-classification")
     single = [predict(folder, "text-classification", [text], top_k=None)[0] for text in TEXTS]
-    close(predict(folder, "text-classification", TEXTS, top_k=None), single)
-    close(predict(folder, "text-classification", TEXTS, top_k=None, batch_size=2), single)
+    assert_close(predict(folder, "text-classification", TEXTS, top_k=None), single)
+    assert_close(predict(folder, "text-classification", TEXTS, top_k=None, batch_size=2), single)
 
 
 def test_token_features_and_their_lengths(fixture):
@@ -164,7 +165,7 @@ def test_token_features_and_their_lengths(fixture):
     folder = fixture("feature-extraction")
     found = predict(folder, "feature-extraction", TEXTS)
     for text, states in zip(TEXTS, found, strict=True):
-        close(states.tolist(), onnx_.expected("feature-extraction", ids(folder, text)).tolist())
+        assert_close(states.tolist(), onnx_.expected("feature-extraction", ids(folder, text)).tolist())
 
 
 def test_generation_follows_the_graph_and_streams_the_same(fixture):
@@ -235,7 +236,7 @@ def test_vocabulary_alone_gives_the_same_tokens(fixture):
     lines = [pieces.get(number, f"[unused{number}]") for number in range(max(pieces) + 1)]
     (folder / "vocab.txt").write_text("\n".join(lines) + "\n")
     (folder / "tokenizer.json").unlink()
-    close(predict(folder, "text-classification", TEXTS), expected)
+    assert_close(predict(folder, "text-classification", TEXTS), expected)
 
 
 def test_a_folder_without_tokenizer_says_how_to_make_one(fixture):
@@ -267,7 +268,7 @@ def test_similarity_needs_a_declared_pooling(fixture):
         predict(folder, "sentence-similarity", inputs)
     by_hand = predict(folder, "sentence-similarity", inputs, loading={"pooling": "mean"})
     sentence(folder, {"pooling_mode": "mean"})
-    close(predict(folder, "sentence-similarity", inputs), by_hand)
+    assert_close(predict(folder, "sentence-similarity", inputs), by_hand)
     assert len(set(by_hand[0])) == 2
 
 
@@ -397,8 +398,8 @@ def test_a_pipeline_runs_the_folders_own_task(fixture, task):
     (expected,) = predict(folder, task, [item], **options)
     if task == "feature-extraction":
         single, many, expected = single.tolist(), [m.tolist() for m in many], expected.tolist()
-    close(single, expected)
-    close(many, [expected, expected])
+    assert_close(single, expected)
+    assert_close(many, [expected, expected])
 
 
 def test_a_pipeline_streams(fixture):

@@ -16,7 +16,8 @@ from modelscope_ext.errors import (
     PathEscapeRefused,
 )
 from modelscope_ext.models.backends.onnx_ import Onnx
-from tests.models.backends.onnx_cases import TEXTS, close, load, predict, resolution
+from tests.equality import assert_close
+from tests.models.backends.onnx_cases import TEXTS, load, predict, resolution
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def test_save_writes_what_load_reads(fixture, tmp_path):
         "tokenizer_config.json",
     ]
     expected = Onnx().predict(loaded, "text-classification", TEXTS)
-    close(predict(tmp_path / "saved", "text-classification", TEXTS), expected)
+    assert_close(predict(tmp_path / "saved", "text-classification", TEXTS), expected)
 
 
 def test_close_drops_the_session(fixture):
@@ -182,7 +183,7 @@ def test_external_tensors_are_found_and_used(fixture):
     folder = fixture("feature-extraction", file="onnx/model.onnx", location="model.onnx_data")
     (folder / "model.onnx").unlink()
     assert external_files(folder, "onnx/model.onnx") == ("onnx/model.onnx_data",)
-    close([f.tolist() for f in predict(folder, "feature-extraction", TEXTS)], expected)
+    assert_close([f.tolist() for f in predict(folder, "feature-extraction", TEXTS)], expected)
 
 
 @pytest.mark.parametrize(
