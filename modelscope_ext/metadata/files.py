@@ -19,7 +19,7 @@ _WANTED = frozenset(
      "config_sentence_transformers.json", "sentence_bert_config.json", "genai_config.json", "mlc-chat-config.json",
      "gliner_config.json", "quantize_config.json", "quant_config.json", "params.json", "model_config.json",
      "config_setfit.json", "modular_model_index.json", "open_clip_config.json", "scheduler_config.json",
-     "mindspore_model.ckpt.index.json")
+     "mindspore_model.ckpt.index.json", "task.json")
 )  # fmt: skip
 _NESTED = _WANTED | {"config.json", "model_index.json", "adapter_config.json", "modules.json", "configuration.json"}
 _YAML_NAMES = frozenset(

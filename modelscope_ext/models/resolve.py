@@ -34,6 +34,7 @@ from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
+    from modelscope_ext.metadata.weights import WeightFile
     from modelscope_ext.safety.limits import Limits
     from modelscope_ext.utils.entry import Entry
 
@@ -270,6 +271,10 @@ def _framework(evidence: Evidence, match: Match, asked: Asked) -> tuple[str | No
             else:
                 text = f"{printable(fact.value)} is {kind}, but {match.backend} runs this in {chosen}"
                 findings.append(Finding("framework-contradiction", "warning", fact.file, fact.key, text))
+    if chosen is None and (held := _held(evidence)):
+        chosen, file = held
+        because.append(Reason(file.name, "(weights)", file.format, f"weights of {chosen}"))
+        return chosen, because, findings
     if not because or match.strength >= Strength.FORMAT:
         because.append(Reason("(table)", match.backend, chosen, f"{match.backend} runs in {chosen}"))
     weight = next((w for w in evidence.weights if w.format in _OF_FRAMEWORK.get(chosen or "", ())), None)
@@ -282,6 +287,12 @@ _OF_FRAMEWORK = {
     "pytorch": ("safetensors", "pickle"), "onnx": ("onnx",), "tensorflow": ("h5", "keras", "saved_model", "pb"),
     "paddle": ("paddle",), "mindspore": ("mindspore",), "ggml": ("gguf", "ggml"), "tvm": ("mlc",), "jax": ("msgpack",),
 }  # fmt: skip
+
+
+def _held(evidence: Evidence) -> tuple[str, WeightFile] | None:
+    """Return the framework of the weights, for a library of which nothing is known, and one file of them."""
+    found = ((name, w) for name, formats in _OF_FRAMEWORK.items() for w in evidence.weights if w.format in formats)
+    return next(found, None)
 
 
 def _declared_framework(evidence: Evidence) -> str | None:

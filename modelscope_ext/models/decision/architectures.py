@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.models.decision import tables
-from modelscope_ext.models.decision.heads import infer_head, one_label
+from modelscope_ext.models.decision.heads import infer_head, label_count, one_label, rewards
 from modelscope_ext.models.resolution import Match, Reason, Strength
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 _CONFIG = "config.json"
+#: Formats that PyTorch's libraries read.
+_TORCH = frozenset(("safetensors", "pickle"))
 #: File stems in which transformers looks for weights.
 _STEMS = ("model", "pytorch_model", "tf_model", "flax_model")
 #: What a tokenizer leaves in a folder.
@@ -85,7 +87,8 @@ def sentence_transformers_claim(evidence: Evidence) -> Match | None:
 
 def weaker_without_weights(match: Match, evidence: Evidence) -> Match:
     """Lower a claim of sentence-transformers to folders whose only weights are ONNX graphs."""
-    if match.backend == "sentence-transformers" and weight_formats(evidence) == {"onnx"}:
+    formats = weight_formats(evidence)
+    if match.backend == "sentence-transformers" and "onnx" in formats and not formats & _TORCH:
         return replace(match, strength=Strength.POSSIBLE)
     return match
 
@@ -99,16 +102,19 @@ def cross_encoder_claim(evidence: Evidence) -> Match | None:
     reason = None
     if isinstance(own, Mapping):
         reason = Reason(_CONFIG, "sentence_transformers", "(present)", "saved as a cross-encoder")
-    elif one_label(config):
+    elif one_label(config) and not rewards(evidence):
         reason = Reason(_CONFIG, "id2label", 1, "a text encoder with a single label scores pairs: a cross-encoder")
     if reason is None or not _architecture(config).endswith("ForSequenceClassification"):
         return None
+    tasks: tuple[str, ...] = ("text-ranking",)
+    if label_count(config) not in (1, None):  # it scores pairs for each of several labels: entailment, not relevance
+        tasks = infer_tasks(evidence)[0] or tasks
     return Match(
         "sentence-transformers",
         Strength.FORMAT if isinstance(own, Mapping) else Strength.READABLE,
         (reason,),
         framework="pytorch",
-        tasks=("text-ranking",),
+        tasks=tasks,
         model_type=_text(config.get("model_type")),
     )
 
@@ -149,7 +155,10 @@ def _embeds(evidence: Evidence) -> tuple[tuple[str, ...], tuple[Reason, ...]] | 
 def weight_formats(evidence: Evidence) -> set[str]:
     """Return the formats of the weights in the model's own folder, and of ONNX graphs below it."""
     formats = {w.format for w in evidence.weights if not w.folder or (w.format == "onnx" and w.folder == "onnx")}
-    return formats or {w.format for w in evidence.weights if w.folder.count("/") == 0 and w.format == "onnx"}
+    if formats:
+        return formats
+    below = {w.format for w in evidence.weights}
+    return below if below == {"onnx"} else {w.format for w in evidence.weights if "/" not in w.folder} & {"onnx"}
 
 
 def _speaks(config: Mapping[str, Any]) -> Reason | None:

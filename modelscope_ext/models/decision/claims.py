@@ -57,6 +57,8 @@ _LIBRARY_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,39}")
 _NO_LIBRARY = frozenset(
     ("pytorch", "torch", "custom", "generic", "other", "others", "none", "unknown", "python", "null")
 )
+#: A file of low-rank weights; peft's own are called adapter_model.
+_LORA = re.compile(r"(?<![a-z])lora(?![a-z]).*\.safetensors$")
 _MODELSCOPE_CARD = frozenset(("tasks", "frameworks", "domain", "model-type", "widgets", "backbone"))
 
 
@@ -211,6 +213,10 @@ def _by_weight_name(evidence: Evidence) -> Iterator[Match]:
     for weight in evidence.weights:
         hint = hinted(weight.name) if not weight.folder and weight.format in ("safetensors", "pickle") else None
         row = find("diffusers")
+        if row is not None and not hint and not weight.folder and _LORA.search(weight.name.lower()):
+            reason = Reason(weight.name, "(name)", weight.name, "a LoRA in one file, as image generators take it")
+            yield claim(row, evidence, Strength.POSSIBLE, (reason,))
+            return
         if hint and row is not None and hint[0] in ("text-to-image", "text-to-video", "image-to-video"):
             reason = Reason(weight.name, "(name)", weight.name, f"a checkpoint in one file, named after {hint[1]!r}")
             yield replace(claim(row, evidence, Strength.POSSIBLE, (reason,)), tasks=(hint[0],))

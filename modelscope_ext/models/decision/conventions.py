@@ -16,6 +16,7 @@ __all__ = [
     "FAMILIES",
     "GENERAL",
     "HEADLESS",
+    "MAKES_KEYS",
     "NARROWER",
     "PARTS",
     "PLAIN_TEXT",
@@ -23,6 +24,7 @@ __all__ = [
     "SHAPES",
     "USUAL",
     "VISION_KEYS",
+    "WRITES_KEYS",
 ]
 
 
@@ -54,6 +56,8 @@ NARROWER: Mapping[str, tuple[str, ...]] = {
         " InstructBlipVideoForConditionalGeneration VideoLlama3ForConditionalGeneration",
         "video-text-to-text image-text-to-text",
     ),
+    **_each("DiaForConditionalGeneration", "text-to-speech text-to-audio"),
+    **_each("Sam2VideoModel Sam3VideoModel EdgeTamVideoModel", "mask-generation"),
     **_each("ClapModel", "feature-extraction zero-shot-audio-classification"),
     **_each("ViltForQuestionAnswering", "visual-question-answering"),
     **_each("EsmForProteinFolding", "protein-structure"),
@@ -96,7 +100,7 @@ ENDINGS: tuple[tuple[tuple[str, ...], str], ...] = tuple(
     (tuple(endings.split()), task)
     for endings, task in (
         ("ForTokenClassification ForPunctuationClassification ForNER CRF", "token-classification"),
-        ("ForSequenceClassification ForTextClassification SequenceClassifier", "text-classification"),
+        ("ForSequenceClassification ForTextClassification SequenceClassifier RewardModel", "text-classification"),
         ("ForReranking ForRanking ForRerank Reranker", "text-ranking"),
         ("ForZeroShotClassification", "zero-shot-classification"),
         ("ForDocumentQuestionAnswering", "document-question-answering"),
@@ -157,7 +161,7 @@ AUTO_MAP: tuple[tuple[str, str], ...] = (
     ("AutoModelForVision2Seq", "image-text-to-text"),
     ("AutoModelForImageTextToText", "image-text-to-text"),
     ("AutoModelForMaskedLM", "fill-mask"),
-    ("AutoModelForSeq2SeqLM", "text2text-generation"),
+    ("AutoModelForSeq2SeqLM", "{chat}"),
     ("AutoModel", "{encoder}"),
 )
 
@@ -242,11 +246,19 @@ VISION_KEYS = _words(
     "vision_config visual vision_tower mm_vision_tower vision_model vit_config vision_cfg image_token_id",
     "image_token_index visual_tokenizer_config mm_projector_type mm_use_im_start_end vision_encoder_config",
     "img_processor embd_layer vision_backbone aligner_config vision_feature_layer vision_start_token_id",
+    "vision_tower_cfg vision_select_layer im_patch_token image_token_len visual_tokenizer",
 )
 AUDIO_KEYS = _words(
     "audio_config audio_encoder_config audio_tower audio_model_id audio_token_index audio_token_id speech_config",
     "speech_encoder_config audio_encoder whisper_config mm_audio_tower audio_processor audio",
 )
+
+#: Keys of a model that also makes pictures or sound, beside its text.
+MAKES_KEYS = _words(
+    "gen_vision_config gen_head_config talker_config token2wav_config tts_config vq_config image_decoder_config"
+)
+#: Keys of the language half of a model that its author put together: it writes, whatever its class is called.
+WRITES_KEYS = _words("llm_config llm_cfg language_config")
 
 CLASSIFIERS = frozenset(
     f"AutoModelFor{kind}Classification" for kind in ("Audio", "Sequence", "Image", "Video", "Token")
@@ -290,10 +302,11 @@ FAMILIES: tuple[tuple[str, str], ...] = (
         r"cogvideo\w*|hunyuan-?video|ltx\w*|mochi\w*|wan\d?[\w.]*|animatediff|text-to-video|zeroscope\w*|\w*t2v\w*",
         "text-to-video",
     ),
+    (r"depth-?(?:anything|pro)\w*|midas|dpt|zoedepth|marigold-depth\w*|metric3d", "depth-estimation"),
     (r"\w*i2v\w*|svd|stable-video\w*|image-to-video", "image-to-video"),
     (
         r"stable-?diffusion\w*|sdxl\w*|sd\d|sd-?xl|flux\w*|kolors|pixart\w*|playground-v\d\w*|qwen-image|z-image"
-        r"|kandinsky|sana|hidream\w*|cogview\w*|dreamshaper\w*|realistic-?vision\w*|anything-v\d|pony\w*|illustrious\w*",
+        r"|v\d-\d-(?:[\w-]*-)?pruned|kandinsky|sana|hidream\w*|cogview\w*|dreamshaper\w*|realistic-?vision\w*|anything-v\d|pony\w*|illustrious\w*",
         "text-to-image",
     ),
     (r"nllb|opus-mt|m2m\w*|madlad\w*|marian\w*|(?:\w*-)?mt\d*|tower\w*|seamless-m4t|translat\w*", "translation"),

@@ -19,7 +19,17 @@ from modelscope_ext.models.resolution import Reason
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
 
-__all__ = ["Head", "compatible", "hinted", "infer_head", "label_count", "modalities", "one_label", "tasks_of_class"]
+__all__ = [
+    "Head",
+    "compatible",
+    "hinted",
+    "infer_head",
+    "label_count",
+    "modalities",
+    "one_label",
+    "rewards",
+    "tasks_of_class",
+]
 
 
 @dataclass(frozen=True)
@@ -155,7 +165,7 @@ def _open_task(task: str, config: Mapping[str, Any], seen: frozenset[str], name:
     if task == "{chat}":
         if "Video" in name:
             return ("video-text-to-text",)
-        if {"image", "audio"} <= seen:
+        if {"image", "audio"} <= seen or (seen and config.keys() & conventions.MAKES_KEYS):
             return ("any-to-any",)
         if "image" in seen:
             return ("image-text-to-text",)
@@ -165,9 +175,11 @@ def _open_task(task: str, config: Mapping[str, Any], seen: frozenset[str], name:
             return ("text2text-generation",)
         return ("text-generation",)
     if task == "{encoder}":
-        has_text = bool(config.keys() & {"vocab_size", "text_config", "llm_config"})
+        has_text = bool(config.keys() & ({"vocab_size", "text_config"} | conventions.WRITES_KEYS))
         if "audio" in seen and "text_model_id" in config:
             return ("audio-text-to-text",)
+        if seen and config.keys() & conventions.WRITES_KEYS:
+            return _open_task("{chat}", config, seen, name)
         return ("image-feature-extraction",) if "image" in seen and not has_text else ("feature-extraction",)
     return (task,)
 
@@ -180,6 +192,12 @@ def one_label(config: Mapping[str, Any]) -> bool:
         return False
     table, model_type = tables.transformers(), config.get("model_type")
     return table.has_head(model_type, "AutoModelForMaskedLM") or not table.knows_type(model_type)
+
+
+def rewards(evidence: Evidence) -> bool:
+    """Whether the card's tags call it a reward model: it has one label, too, and scores answers."""
+    tags = evidence.tagged.get("tags", ())
+    return any(str(fact.value).lower().replace("_", "-").startswith("reward") for fact in tags)
 
 
 def _architecture(config: Mapping[str, Any]) -> str | None:
@@ -241,6 +259,8 @@ def _by_one_label(evidence: Evidence, config: Mapping[str, Any], file: str) -> H
     """A text encoder with one label."""
     if not one_label(config):
         return None
+    if rewards(evidence):
+        return Head(("text-classification",), Reason("README.md", "tags", "reward", "the card calls it a reward model"))
     text = "a text encoder with a single label scores pairs of texts"
     return Head(("text-ranking", "text-classification"), Reason(file, "id2label", 1, text))
 
@@ -254,6 +274,8 @@ def _by_class(evidence: Evidence, config: Mapping[str, Any], file: str) -> Head 
     model_type = config.get("model_type")
     if autos or architecture in conventions.NARROWER:
         tasks = _pretrained(architecture, model_type) or tasks_of_class(architecture)
+        if tasks == ("feature-extraction",) and autos and autos[0].name in conventions.GENERAL:
+            tasks = _open_task("{encoder}", config, modalities(evidence, config), architecture)
         loader = f" and is loaded by {autos[0].name}" if autos else ""
         if tasks[:1] == ("text-classification",) and _entails(config):
             tasks = (*tasks, "zero-shot-classification")
@@ -266,15 +288,23 @@ def _by_class(evidence: Evidence, config: Mapping[str, Any], file: str) -> Head 
         head = _by_type(evidence, config, file)
         if head:
             return head
-    causal = isinstance(config.get("auto_map"), Mapping) and "AutoModelForCausalLM" in config["auto_map"]
-    if causal and tasks_of_class(architecture) in (("feature-extraction",), ("image-feature-extraction",), ()):
+    auto_map = config.get("auto_map")
+    writes = isinstance(auto_map, Mapping) and not auto_map.keys().isdisjoint(_WRITERS)
+    if writes and tasks_of_class(architecture) in (("feature-extraction",), ("image-feature-extraction",), ()):
         return None  # ChatGLMModel: `auto_map` says that it generates
     tasks = tasks_of_class(architecture, config=config, seen=seen)
     if not tasks:
         return None
+    if tasks == ("feature-extraction",) and isinstance(auto_map, Mapping) and _GENERATES in evidence.name_set:
+        text = f"its own class {architecture} has settings for generation"
+        return Head(_open_task("{chat}", config, seen, architecture), Reason(_GENERATES, "(name)", _GENERATES, text))
     also = f", which also takes {' and '.join(sorted(seen))}" if seen and tasks[0].endswith("to-text") else ""
     text = f"the name {architecture} follows the convention for {tasks[0]}{also}"
     return Head(tasks, Reason(file, "architectures", architecture, text))
+
+
+_GENERATES = "generation_config.json"
+_WRITERS = ("AutoModelForCausalLM", "AutoModelForSeq2SeqLM")
 
 
 def _entails(config: Mapping[str, Any]) -> bool:

@@ -23,7 +23,7 @@ __all__ = ["INFER"]
 _PIPELINE_NAMES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("Depth",), "depth-estimation"),
     (("Normals", "NormalEstimation"), "image-normal-estimation"),
-    (("Inpaint", "PaintByExample", "RePaint"), "image-inpainting image-to-image"),
+    (("Inpaint", "PaintByExample", "RePaint", "Outpaint", "Fill"), "image-inpainting image-to-image"),
     (
         ("ImageToVideo", "Image2Video", "I2V", "VideoDiffusionPipeline", "FramePack", "ConsisID", "Animate2"),
         "image-to-video",
@@ -85,7 +85,8 @@ _COMPONENT_NAMES = (
     (("MotionAdapter", "UNet3D", "UNetMotion", "Transformer3D"), "text-to-video"),
     (("UNetSpatioTemporal", "I2VGenXL"), "image-to-video"),
     (("UNet2DModel", "DiTTransformer"), "unconditional-image-generation"),
-    (("UNet1D",), "text-to-audio"),
+    (("Video", "Wan", "LTX", "Mochi", "CogVideo"), "text-to-video"),
+    (("UNet1D", "StableAudio", "AudioLDM"), "text-to-audio"),
     (("UNet2DCondition", "Transformer2D", "PriorTransformer", "StableCascadeUNet", "UVit2D"), "text-to-image"),
 )
 
@@ -97,7 +98,11 @@ def _diffusers(evidence: Evidence) -> Head | None:
             return _diffusers_class(evidence, file, name)
     name = _class_name(evidence.get("config.json", "_class_name"))
     if name:
-        for parts, tasks in _COMPONENT_NAMES:
+        kind = evidence.get("config.json", "model_type")
+        if isinstance(kind, str) and (hint := hinted(kind)):
+            return Head((hint[0],), Reason("config.json", "model_type", kind, f"a model for {hint[0]}"))
+        coder = name.startswith(("Autoencoder", "VQ", "AsymmetricAutoencoder"))
+        for parts, tasks in () if coder else _COMPONENT_NAMES:
             if any(part in name for part in parts):
                 text = f"{name} is one component, of a pipeline for {tasks}"
                 return Head(tuple(tasks.split()), Reason("config.json", "_class_name", name, text))
@@ -226,6 +231,9 @@ def _sentence_transformers(evidence: Evidence) -> Head | None:
         name = item.get("type") if isinstance(item, Mapping) else None
         if isinstance(name, str) and ("cross_encoder" in name or name.endswith("LogitScore")):
             return Head(("text-ranking",), Reason("modules.json", "type", name, "it scores pairs of texts"))
+        if isinstance(name, str) and ".sparse_encoder." in name:
+            reason = Reason("modules.json", "type", name, "it weighs the words of its vocabulary")
+            return Head(("feature-extraction", "sentence-similarity"), reason)
     return None
 
 
@@ -262,6 +270,10 @@ def _named(evidence: Evidence) -> Head | None:
             return Head(
                 (hint[0],), Reason(weight.name, "(name)", weight.name, f"the weights are named after {hint[1]!r}")
             )
+    for weight in evidence.weights:
+        if hint := hinted(weight.folder):
+            text = f"the weights' folder is named after {hint[1]!r}"
+            return Head((hint[0],), Reason(weight.name, "(name)", weight.folder, text))
     return _base_model(evidence)
 
 
@@ -283,7 +295,9 @@ INFER: Mapping[str, Callable[[Evidence], Head | None]] = {
     "gguf": _gguf,
     "heads": infer_head,
     "heads_named": _heads_named,
+    "keras": lambda evidence: toolkits.keras(evidence) or _named(evidence),
     "mindformers": toolkits.mindformers,
+    "mistral": lambda evidence: toolkits.mistral(evidence) or _named(evidence),
     "named": _named,
     "paddlenlp": toolkits.paddlenlp,
     "paddleocr": toolkits.paddleocr,

@@ -16,7 +16,9 @@ __all__ = [
     "espnet",
     "fairseq",
     "funasr",
+    "keras",
     "mindformers",
+    "mistral",
     "paddlenlp",
     "paddleocr",
     "pyannote",
@@ -187,10 +189,11 @@ def ultralytics(evidence: Evidence) -> Head | None:
         (("-pose",), "keypoint-detection"),
     )
     tasks = {"segment": "image-segmentation", "classify": "image-classification", "pose": "keypoint-detection"}
-    declared = evidence.get("args.yaml", "task")
+    declared = evidence.get("args.yaml", "task") or evidence.get("config.json", "task")
     if declared in tasks:
         return Head((tasks[declared],), Reason("args.yaml", "task", declared, "trained for it"))
-    return _named_files(evidence, table)
+    heads = [_first(table, w.name.lower(), Reason(w.name, "(name)", w.name, "")) for w in evidence.weights]
+    return heads[0] if heads and all(heads) else None  # a family in one repo: the detectors are the usual ones
 
 
 def fairseq(evidence: Evidence) -> Head | None:
@@ -212,6 +215,33 @@ def sklearn(evidence: Evidence) -> Head | None:
     task = evidence.get("config.json", "sklearn", "task")
     known = {"text-classification", "tabular-classification", "tabular-regression"}
     return Head((task,), Reason("config.json", "sklearn.task", task, "skops wrote it")) if task in known else None
+
+
+_KERAS_TASKS = (
+    (("CausalLM",), "text-generation"),
+    (("Seq2SeqLM",), "text2text-generation"),
+    (("MaskedLM",), "fill-mask"),
+    (("TextClassifier",), "text-classification"),
+    (("ImageClassifier",), "image-classification"),
+    (("ObjectDetector",), "object-detection"),
+    (("ImageSegmenter",), "image-segmentation"),
+    (("TextToImage",), "text-to-image"),
+    (("AudioToText",), "automatic-speech-recognition"),
+)
+
+
+def keras(evidence: Evidence) -> Head | None:
+    """Return what a model of Keras Hub is for."""
+    name = evidence.get("task.json", "class_name")
+    return _first(_KERAS_TASKS, name, Reason("task.json", "class_name", name, "")) if isinstance(name, str) else None
+
+
+def mistral(evidence: Evidence) -> Head | None:
+    """Return what a model in Mistral's own format is for: its params.json has the encoders that it adds to the text."""
+    for key, task in (("vision_encoder", "image-text-to-text"), ("multimodal", "audio-text-to-text")):
+        if evidence.get("params.json", key):
+            return Head((task,), Reason("params.json", key, "(present)", f"a language model for {task}"))
+    return None
 
 
 def sherpa(evidence: Evidence) -> Head | None:

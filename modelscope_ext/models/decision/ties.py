@@ -1,7 +1,9 @@
 """Ties: several libraries load the same folder, and what is installed or asked for in the environment picks one.
 
-The framework of ``MODELSCOPE_EXT_FRAMEWORK`` first, then a library that is installed over one that is not. The choice
-is recorded in the reasons, and is off with ``installed=False``, so that decisions need not depend on a laptop.
+A tie is between a library and its twin in another framework (mindone), or where nothing but a config.json that both can
+read speaks for either. The framework of ``MODELSCOPE_EXT_FRAMEWORK`` decides it first, then a library that is installed
+over one that is not. The choice is recorded in the reasons, and is off with ``installed=False``, so that decisions need
+not depend on a laptop.
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from modelscope_ext.models.builder import BACKENDS
+from modelscope_ext.models.decision.claims import TWINS
 from modelscope_ext.models.frameworks import canonical_framework
-from modelscope_ext.models.resolution import Match, Reason
+from modelscope_ext.models.resolution import Match, Reason, Strength
 from modelscope_ext.utils.requirement import is_installed
 
 __all__ = ["break_tie"]
@@ -32,9 +35,7 @@ def break_tie(match: Match, pool: Iterable[Match]) -> Match:
     """Return `match`, or the rival in `pool` that loads the same folder and is preferred here."""
     if match.backend not in _PACKAGES:
         return match
-    rivals = [
-        m for m in pool if m.backend in _PACKAGES and m.backend != match.backend and m.framework != match.framework
-    ]
+    rivals = [m for m in pool if m.backend in _PACKAGES and m.framework != match.framework and _tied(match, m)]
     if not rivals:
         return match
     wanted = canonical_framework(os.environ.get(_VARIABLE, ""))
@@ -50,6 +51,14 @@ def break_tie(match: Match, pool: Iterable[Match]) -> Match:
     lacking = ", ".join(name for name in _PACKAGES[match.backend] if not is_installed(name))
     text = f"{ready.backend} is installed here; {match.backend} lacks {lacking}"
     return _switched(ready, Reason("(environment)", "installed", ready.backend, text))
+
+
+def _tied(match: Match, rival: Match) -> bool:
+    """Whether neither has more to show: twins always load the same folder; others where both can merely read it.
+
+    A format (model_index.json, modules.json) or a card that names the library is more than a config.json for both.
+    """
+    return rival.backend in TWINS.get(match.backend, ()) or match.strength <= Strength.READABLE
 
 
 def _ready(match: Match) -> bool:

@@ -110,7 +110,7 @@ ROWS: tuple[Library, ...] = (
             f"*.h5 !config.json {NO_TORCH}",
         ),
         spellings="keras-hub keras-nlp keras-cv tf-keras keras3",
-        infer="named",
+        infer="keras",
     ),
     Library(
         "tensorflow",

@@ -20,6 +20,8 @@ ROWS: tuple[Library, ...] = (
             "pytorch_lora_weights.safetensors",
             "pytorch_lora_weights.bin",
             "learned_embeds.*",
+            "**/ip-adapter*.safetensors",
+            "**/ip-adapter*.bin",
             "diffusion_pytorch_model*.safetensors",
             "diffusion_pytorch_model*.bin",
             "model_index.json unet/config.json vae/config.json !model_index.json:*",

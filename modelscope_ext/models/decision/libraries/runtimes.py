@@ -8,7 +8,12 @@ __all__ = ["ROWS"]
 
 ROWS: tuple[Library, ...] = (
     Library(
-        "onnxruntime-genai", "onnx", pip("onnxruntime-genai"), "text-generation", ("genai_config.json",), infer="heads"
+        "onnxruntime-genai",
+        "onnx",
+        pip("onnxruntime-genai"),
+        "text-generation",
+        ("genai_config.json", f"**/genai_config.json {NO_TORCH}"),
+        infer="heads",
     ),
     Library("piper", "onnx", pip("piper-tts"), "text-to-speech", ("**/*.onnx.json",), spellings="piper-tts"),
     Library(

@@ -89,13 +89,19 @@ ROWS: tuple[Library, ...] = (
         ),
         spellings="tts coqui",
     ),
-    Library("kokoro", "pytorch", pip("kokoro"), "text-to-speech", ("config.json:istftnet",)),
+    Library(
+        "kokoro",
+        "pytorch",
+        pip("kokoro"),
+        "text-to-speech",
+        ("config.json:istftnet *.pth", "config.json:istftnet !@safetensors !@onnx"),
+    ),
     Library(
         "audiocraft",
         "pytorch",
         pip("audiocraft"),
         "text-to-audio",
-        ("compression_state_dict.bin", "state_dict.bin compression_state_dict.bin"),
+        ("compression_state_dict.bin !config.json:model_type",),
     ),
     Library(
         "ultralytics",
@@ -105,6 +111,9 @@ ROWS: tuple[Library, ...] = (
         (
             "yolo*.pt !config.json",
             "**/yolov*.pt !config.json",
+            "*_yolo*.pt !config.json",
+            "*-yolo*.pt !config.json",
+            "config.json:ultralytics_version",
             "args.yaml:imgsz args.yaml:task",
             "args.yaml:model=yolo*",
         ),
@@ -152,7 +161,7 @@ ROWS: tuple[Library, ...] = (
             "params.json tokenizer.model.v* !config.json",
         ),
         spellings="mistral-common mistral",
-        infer="named",
+        infer="mistral",
     ),
     Library(
         "llama-models",
