@@ -12,7 +12,7 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from modelscope_ext.errors import ModelScopeExtError, OptionError
 from modelscope_ext.models.backend import Backend, Loaded
-from modelscope_ext.models.hooks import call_hook, named, overrides
+from modelscope_ext.models.hooks import call_hook, library_errors, named, overrides
 from modelscope_ext.models.resolution import Resolution
 from modelscope_ext.utils.text import printable
 
@@ -130,7 +130,9 @@ class Model:
             raise ModelScopeExtError(
                 f"{type(self).__name__} has no forward() and no backend to run it; override forward(inputs, **options)"
             )
-        return self._engine.predict(self._loaded, options.pop("task"), inputs, **options)
+        task = options.pop("task")
+        with library_errors(f"{self._engine.name} failed at {task}"):
+            return list(self._engine.predict(self._loaded, task, inputs, **options))
 
     def postprocess(self, outputs: Any, **options: Any) -> Any:
         """Turn what `forward` gave into the task's schema. Override; the default changes nothing."""
@@ -149,10 +151,18 @@ class Model:
         if self._single:
             outputs = [self._hooked(item, options) for item in inputs]
         else:
-            outputs = list(self._hooked(list(inputs), options))
+            outputs = self._hooked(list(inputs), options)
+        own = any(overrides(type(self), name, Model) for name in _HOOKS)
+        maker = f"the hooks of {type(self).__name__}" if own else self._maker()
+        if not isinstance(outputs, Iterable) or isinstance(outputs, str | Mapping):
+            raise ModelScopeExtError(
+                f"{task}: {maker} gave {type(outputs).__name__} for {len(inputs)} inputs; expected a list with one"
+                " output each"
+            )
+        outputs = list(outputs)
         if len(outputs) != len(inputs):
             raise ModelScopeExtError(
-                f"{task}: {len(outputs)} outputs for {len(inputs)} inputs from {self._maker()}; expected one each"
+                f"{task}: {len(outputs)} outputs for {len(inputs)} inputs from {maker}; expected one each"
             )
         return outputs
 
@@ -223,7 +233,11 @@ class Model:
             ModelScopeExtError: Neither the backend nor the library's object can save.
         """
         self._check_open()
+        if not isinstance(folder, str | PathLike) or not str(folder):
+            raise OptionError(f"save_pretrained: expected a folder (a str or Path), got {printable(repr(folder))}")
         target = Path(folder)
+        if target.exists() and not target.is_dir():
+            raise OptionError(f"save_pretrained: {printable(str(target))} is a file; expected a folder")
         target.mkdir(parents=True, exist_ok=True)
         if self._engine is not None:
             self._engine.save(self._loaded, target)

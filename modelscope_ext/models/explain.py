@@ -35,7 +35,9 @@ def code(resolution: Resolution) -> str:
         snippet = BACKENDS.get(resolution.backend).code(resolution)
         if snippet:
             return snippet
-    return f"# {resolution.backend} has no snippet here. Install it: {_install(resolution)}\n"
+    install = _install(resolution)
+    advice = f" Install it: {install}" if install else ""
+    return f"# {printable(resolution.backend)} has no snippet here.{advice}\n"
 
 
 def _paragraphs(resolution: Resolution) -> Iterator[list[str]]:
@@ -45,9 +47,11 @@ def _paragraphs(resolution: Resolution) -> Iterator[list[str]]:
     )
     lines = [head]
     if not resolution.loadable:
+        name, install = printable(resolution.backend), _install(resolution)
         lines.append(
-            f"{resolution.backend} is recognised but cannot be loaded by this package yet. "
-            f"Install it and use it directly: {_install(resolution)}"
+            f"{name} is recognised but cannot be loaded by this package yet. Install it and use it directly: {install}"
+            if install
+            else f"{name} is a backend that nothing here knows; pass backend= to choose another"
         )
     yield lines
     for field, name in _FIELDS:
@@ -96,4 +100,6 @@ def _install(resolution: Resolution) -> str:
     if row is not None:
         return row.install
     built = BUILTINS.get(resolution.backend)
-    return built.install if built else f"pip install {printable(resolution.backend)}"
+    if built is not None:
+        return built.install
+    return ""  # a name out of a stranger's file that nobody knows must not become a package to install

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["call_hook", "named", "overrides"]
+from modelscope_ext.errors import ModelScopeExtError
+from modelscope_ext.utils.text import printable
+
+__all__ = ["call_hook", "library_errors", "named", "overrides"]
 
 
 def named(hook: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
@@ -46,3 +50,25 @@ def _same_function(cls: type, name: str, base: type) -> bool:
     """Class methods are bound anew at each access: compare the functions below."""
     ours, theirs = getattr(cls, name, None), getattr(base, name, None)
     return getattr(ours, "__func__", ours) is getattr(theirs, "__func__", theirs)
+
+
+@contextmanager
+def library_errors(doing: str) -> Iterator[None]:
+    """Tell what a library raises as our own error, its own being the cause.
+
+    Ours pass, and so does a lack of memory, which callers answer with a smaller batch.
+
+    Example:
+        >>> with library_errors("numpy failed at fill-mask"):
+        ...     {}["token"]
+        Traceback (most recent call last):
+        modelscope_ext.errors.ModelScopeExtError: numpy failed at fill-mask: KeyError: 'token'
+    """
+    try:
+        yield
+    except (ModelScopeExtError, MemoryError, NotImplementedError):
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            raise
+        raise ModelScopeExtError(f"{doing}: {type(error).__name__}: {printable(str(error), 400)}") from error

@@ -84,6 +84,14 @@ def _text(value: Any) -> str:
         value = value["text"]
     if not isinstance(value, str):
         raise _wrong(KINDS["text"].says, value)
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise OptionError(
+                f"the text holds half a character at {error.start}, which no tokenizer takes ({printable(value, 60)});"
+                " decode it with errors='replace', or leave it out"
+            ) from error
     return value
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import (
     BackendNotLoadable,
+    ConfigError,
     MissingRequirement,
     ModelNotFound,
     ModelScopeExtError,
@@ -25,7 +27,7 @@ from modelscope_ext.models.base import Model
 from modelscope_ext.models.memory import collector_off
 from modelscope_ext.models.request import KEYWORDS, Request, unknown_keyword
 from modelscope_ext.models.resolution import Reason, Resolution, Source
-from modelscope_ext.utils.text import listing, printable
+from modelscope_ext.utils.text import did_you_mean, listing, printable
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
@@ -77,6 +79,7 @@ def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any)
     choice = _choose(resolution, evidence, model_class)
     resolution = _completed(resolution, choice, request.get("task"))
     gate.gate_a(resolution, evidence, snapshot, grants, engine=choice.engine, base_model=request.get("base_model"))
+    _check_framework(resolution, evidence, request.get("framework"))
     _check_loadable(resolution, choice)
     _check_requirements(resolution)
     _check_options(request, choice)
@@ -176,7 +179,12 @@ def _engine(resolution: Resolution) -> Backend | None:
 
 
 def _check_class(model_class: type[Any], resolution: Resolution) -> None:
-    """Refuse a class that says it is for another task or architecture than the folder's."""
+    """Refuse a class whose `load` cannot be called on it, or that is for another task than the folder's."""
+    if any(isinstance(vars(kind).get("load"), FunctionType) for kind in model_class.__mro__):
+        raise OptionError(
+            f"{model_class.__name__}.load is called on the class: write @classmethod above it, and"
+            " load(cls, folder, resolution, **options)"
+        )
     from modelscope_ext.models.metadata import ModelMetadata
 
     said = ModelMetadata.of(model_class)
@@ -223,10 +231,25 @@ def _only_inferred(resolution: Resolution) -> bool:
     return not said or said[0].file not in ("(argument)", "configuration.json", "README.md")
 
 
+def _check_framework(resolution: Resolution, evidence: Evidence, asked: str | None) -> None:
+    """Refuse to load with another framework than the caller asks for; `resolve` only notes it."""
+    if asked is None:
+        return
+    from modelscope_ext.models.frameworks import canonical_framework
+
+    wanted = canonical_framework(asked) or asked
+    if resolution.framework is not None and wanted != resolution.framework:
+        raise OptionError(
+            f"framework={printable(repr(asked))}: nothing in {printable(str(resolution.source))} is for it; its files"
+            f" are for {resolution.framework} ({resolution.backend}). Leave framework= out, or convert the weights"
+        )
+
+
 def _check_loadable(resolution: Resolution, choice: _Choice) -> None:
     if choice.engine is not None or choice.own:
         return
     source = printable(str(resolution.source))
+    _check_known(resolution, source)
     lines = [line for line in resolution.missing if line]
     wanted = resolution.requirement_dependency or (resolution.backend,)
     from modelscope_ext.utils.requirement import check_requirements, install_command
@@ -240,6 +263,24 @@ def _check_loadable(resolution: Resolution, choice: _Choice) -> None:
     )
 
 
+def _check_known(resolution: Resolution, source: str) -> None:
+    """Refuse a backend that is only a word in the model's files: it must not become a package to install."""
+    from modelscope_ext.models.backends import BUILTINS
+    from modelscope_ext.models.builder import BACKENDS
+    from modelscope_ext.models.decision.recognised import library
+
+    name = resolution.backend
+    if name in BUILTINS or library(name) is not None:
+        return
+    reason = next(iter(resolution.because.get("backend", ())), None)
+    where = f" ({printable(reason.file)}: {printable(reason.key)})" if reason else ""
+    raise BackendNotLoadable(
+        f"{source} declares the backend {printable(repr(name))}{where}, and nothing here knows it."
+        f"{did_you_mean(name, BACKENDS.names())} Loadable: {listing(BACKENDS.names())}. Pass backend= with one of"
+        " them, or install the package that brings this backend."
+    )
+
+
 def _check_requirements(resolution: Resolution) -> None:
     """Raise for what is missing, too old or in conflict; nothing is imported."""
     from modelscope_ext.utils.requirement import check_requirements, install_command
@@ -249,6 +290,11 @@ def _check_requirements(resolution: Resolution) -> None:
         return
     source = printable(str(resolution.source))
     lines = "\n".join(f"  {check}" for check in bad)
+    if any(check.problem == "invalid" for check in bad):
+        raise ConfigError(
+            f"{source}: configuration.json: requirement_dependency: expected requirements such as 'transformers>=5.3':"
+            f"\n{lines}\nCorrect the file, or pass cfg_dict= to replace it."
+        )
     command = install_command(bad)
     if any(check.problem == "conflict" for check in bad):
         raise RequirementConflict(f"{source} cannot be loaded in this environment:\n{lines}")
@@ -311,6 +357,11 @@ def _built(choice: _Choice, folder: Path, resolution: Resolution, evidence: Evid
         loaded = _load(choice, folder, resolution, options)
         made = loaded if isinstance(loaded, Model) else choice.kind()
         loaded = made._loaded if loaded is made else loaded
+        if loaded is None:
+            raise ModelScopeExtError(
+                f"{choice.kind.__name__}.load() returned None; expected the library's own object, a Loaded, or an"
+                " instance of the class"
+            )
     made._attach(loaded, resolution, engine=engine, configuration=configuration, folder=folder)
     return made
 

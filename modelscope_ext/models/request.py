@@ -41,10 +41,16 @@ _GRANTS = ("trust_remote_code", "code_sha256", "allow_pickle", "allow_sources", 
 _NESTED = frozenset(("trust_remote_code", "code_sha256", "allow_pickle", "allow_sources"))
 _RESOLVED = ("task", "backend", "framework")
 _LOADED = ("task", "device", "device_map", "dtype", "variant", "cfg_dict", "base_model", "allow_missing_weights")
-_DEVICE = re.compile(r"(cpu|cuda|npu|mps|xpu|mlu|hpu|meta|auto)(:\d{1,3})?")
+_DEVICE = re.compile(r"(cpu|cuda|npu|mps|xpu|mlu|hpu)(:\d{1,3})?")
+_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+#: Keywords that are a str, with an example for the message.
+_TEXTS = {
+    "backend": "'transformers'", "framework": "'pytorch'", "revision": "'v1.0'", "variant": "'fp16'",
+    "subfolder": "'unet'", "token": "the hub's access token",
+}  # fmt: skip
 _DTYPES = {
     "float32": ("fp32", "float"), "float16": ("fp16", "half"), "bfloat16": ("bf16",), "float64": ("fp64", "double"),
-    "auto": (), "float8_e4m3fn": ("fp8",), "int8": (), "uint8": (),
+    "auto": (), "float8_e4m3fn": ("fp8",),
 }  # fmt: skip
 
 
@@ -81,6 +87,12 @@ class Request:
             _refuse_nested(name, value)
         if values.get("verify"):  # a check that is asked for and not made would be worse than an error
             raise OptionError("verify: signatures of models cannot be checked by this release; leave it out")
+        for name, example in _TEXTS.items():
+            if not isinstance(values.get(name, ""), str):
+                raise OptionError(
+                    f"{name}={printable(values[name])}: expected a str such as {example}, got"
+                    f" {type(values[name]).__name__}"
+                )
         _configuration(values)
         _placement(values)
         return cls(values, grants, given)
@@ -122,9 +134,7 @@ def _one_spelling(keywords: Mapping[str, Any]) -> dict[str, Any]:
         if value is None:
             continue
         if given.get(name) is not None and given[name] != value:
-            raise OptionError(
-                f"{other}={printable(value)} and {name}={printable(given[name])} are the same argument: pass one"
-            )
+            raise OptionError(f"{other}={_said(value)} and {name}={_said(given[name])} are the same argument: pass one")
         given[name] = value
     return given
 
@@ -154,27 +164,42 @@ def _configuration(values: dict[str, Any]) -> None:
 def _placement(values: dict[str, Any]) -> None:
     device, spread = values.get("device"), values.get("device_map")
     if device is not None and spread is not None:
-        raise OptionError(f"device={printable(device)} and device_map={printable(spread)} say the same: pass one")
+        raise OptionError(f"device={_said(device)} and device_map={_said(spread)} say the same: pass one")
     if device is not None:
         values["device"] = _device(device)
+    if isinstance(spread, str) and spread not in _MAPS:
+        values["device_map"] = _device(spread, "device_map", (*_MAPS, *_DEVICES))
+    elif not isinstance(spread, str | int | Mapping | None) and type(spread).__module__ != "torch":
+        raise OptionError(
+            f"device_map={_said(spread)}: expected {listing(_MAPS)}, a device, or a dict of module names and devices"
+        )
     if "dtype" in values:
         values["dtype"] = _dtype(values["dtype"])
     missing = values.get("allow_missing_weights", False)
     if type(missing) is not bool:
-        raise OptionError(f"allow_missing_weights={printable(missing)}: expected exactly True or False")
+        raise OptionError(f"allow_missing_weights={_said(missing)}: expected exactly True or False")
 
 
-def _device(device: Any) -> str:
+_DEVICES = ("cpu", "cuda", "gpu", "npu", "mps", "xpu")
+
+
+def _device(device: Any, keyword: str = "device", known: tuple[str, ...] = _DEVICES) -> str:
     if type(device) is int:
         return "cpu" if device < 0 else f"cuda:{device}"
     name = re.sub(r"^gpu\b", "cuda", str(device).strip().lower())
     if not _DEVICE.fullmatch(name):
-        known = ("cpu", "cuda", "gpu", "npu", "mps", "xpu")
+        near = (
+            " To spread it over what there is, pass device_map='auto'." if name in _MAPS else did_you_mean(name, known)
+        )
         raise OptionError(
-            f"device={printable(device)}: expected one of {listing(known)}, with a number if there are several"
-            f" ('cuda:1').{did_you_mean(name, known)}"
+            f"{keyword}={_said(device)}: expected one of {listing(known)}, with a number if there are several"
+            f" ('cuda:1').{near}"
         )
     return name
+
+
+def _said(value: Any) -> str:
+    return printable(repr(value))
 
 
 def _dtype(dtype: Any) -> str:
@@ -182,7 +207,7 @@ def _dtype(dtype: Any) -> str:
     for canonical, others in _DTYPES.items():
         if name == canonical or name in others:
             return canonical
-    raise OptionError(f"dtype={printable(dtype)}: expected one of {listing(_DTYPES)}.{did_you_mean(name, _DTYPES)}")
+    raise OptionError(f"dtype={_said(dtype)}: expected one of {listing(_DTYPES)}.{did_you_mean(name, _DTYPES)}")
 
 
 def _refuse_nested(name: str, value: Any, depth: int = 0) -> None:

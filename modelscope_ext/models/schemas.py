@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import count, repeat
 from typing import Any
 
 from modelscope_ext.errors import OptionError
@@ -173,12 +174,14 @@ def schema_of(task: str) -> Schema:
 _ANY = Schema()
 
 
-def normalise(task: str, inputs: Any) -> tuple[list[Any], bool]:
+def normalise(task: str, inputs: Any, *, first: int = 0, batch: bool = False) -> tuple[list[Any], bool]:
     """Return `inputs` as a list of items in the form backends get, and whether a single input was given.
 
     Args:
         task: A canonical task name.
         inputs: One input or a list of them; see the table in `models/inputs.py`.
+        first: The number of the first input, for messages.
+        batch: Whether `inputs` is a list of single inputs, whatever it looks like.
 
     Raises:
         OptionError: An input is not what the task takes; the message names the task, the item and what it takes.
@@ -190,16 +193,25 @@ def normalise(task: str, inputs: Any) -> tuple[list[Any], bool]:
         (['a'], False)
     """
     schema = schema_of(task)
+    single, items = (False, list(inputs)) if batch else _items(schema, inputs)
+
+    def bring(item: Any) -> Any:
+        return _bring_fields(schema, item) if schema.input == "fields" else KINDS[schema.input].bring(item)
+
+    numbers = repeat(None) if single else count(first)
+    return [_brought(task, bring, item, number) for item, number in zip(items, numbers, strict=False)], single
+
+
+def _items(schema: Schema, inputs: Any) -> tuple[bool, list[Any]]:
+    """Return whether `inputs` is one input, and the inputs it holds."""
+    listed = isinstance(inputs, list | tuple)
     if schema.input == "fields":
-        single = not isinstance(inputs, list | tuple)
-        items = [inputs] if single else list(inputs)
-        bring: Callable[[Any], Any] = lambda item: _bring_fields(schema, item)  # noqa: E731
+        many = listed
     else:
         kind = KINDS[schema.input]
         pair = schema.input == "pair" and isinstance(inputs, tuple) and len(inputs) == 2
-        batch = kind.spread(inputs) or (isinstance(inputs, list | tuple) and not pair and not kind.whole(list(inputs)))
-        single, items, bring = not batch, list(inputs) if batch else [inputs], kind.bring
-    return [_brought(task, bring, item, None if single else number) for number, item in enumerate(items)], single
+        many = kind.spread(inputs) or (listed and not pair and not kind.whole(list(inputs)))
+    return not many, list(inputs) if many else [inputs]
 
 
 def _brought(task: str, bring: Callable[[Any], Any], item: Any, number: int | None) -> Any:

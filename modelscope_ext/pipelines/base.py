@@ -71,6 +71,7 @@ class Pipeline:
         self.model = model
         self.task = task or getattr(model, "default_task", None) or (self.tasks[0] if self.tasks else None)
         self.preprocessor = preprocessor
+        _steps(preprocessor)  # so that what cannot be called is refused here
         self.batch_size = _batch_size(batch_size)
         self._owns_model = owns_model
         self._closed = False
@@ -143,8 +144,10 @@ class Pipeline:
 
     def _walk(self, task: str, inputs: Any, size: int, options: dict[str, Any]) -> Iterator[Any]:
         """Yield outputs as inputs come; at most one batch is held."""
+        first = 0
         for batch in _batches(_items(inputs), size):
-            yield from self._run(task, [normalise(task, [item])[0][0] for item in batch], size, options)
+            yield from self._run(task, normalise(task, batch, first=first, batch=True)[0], size, options)
+            first += len(batch)
 
     def _run(self, task: str, items: Iterable[Any], size: int, options: dict[str, Any]) -> Iterator[Any]:
         """Yield one output per normalised item, `size` at a time."""
@@ -167,8 +170,10 @@ class Pipeline:
         return value if raw else call_hook(self.postprocess, value, options)
 
     def _stream(self, task: str, inputs: Any, options: dict[str, Any]) -> Iterator[Any]:
-        if is_lazy(inputs) or self._one_by_one:
-            raise OptionError("stream=True answers one input of a pipeline without hooks of its own")
+        if self._one_by_one:
+            raise OptionError(f"stream=True: {type(self).__name__} has hooks of its own, which give whole answers")
+        if is_lazy(inputs):
+            raise OptionError("stream=True answers one input at a time: call the pipeline once for each")
         items, single = normalise(task, inputs)
         if not single:
             raise OptionError(f"stream=True answers one input at a time; got a list of {len(items)}")
@@ -232,12 +237,19 @@ class Pipeline:
 def _steps(preprocessor: Any) -> tuple[Callable[[Any], Any], ...]:
     if preprocessor is None:
         return ()
-    return tuple(preprocessor) if isinstance(preprocessor, list | tuple) else (preprocessor,)
+    steps = tuple(preprocessor) if isinstance(preprocessor, list | tuple) else (preprocessor,)
+    for step in steps:
+        if not callable(step):
+            raise OptionError(
+                f"preprocessor: expected something that can be called with one input, got {type(step).__name__}"
+                f" {printable(repr(step), 60)}"
+            )
+    return steps
 
 
 def _batch_size(value: Any) -> int | None:
     if value is not None and (type(value) is not int or value < 1):
-        raise OptionError(f"batch_size={printable(value)}: expected a whole number of at least 1")
+        raise OptionError(f"batch_size={printable(repr(value))}: expected a whole number of at least 1")
     return value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import OptionError
@@ -136,16 +137,30 @@ def _one_model(task: str | None, model: Any) -> Any:
         if not model:
             raise OptionError("model: an empty list; pass a folder, a hub id or a Model")
         model = model[0]
+    if task is not None and not isinstance(task, str):
+        raise OptionError(
+            f"task: expected a str such as 'text-classification', got {type(task).__name__}; if that is the model,"
+            " write pipeline(model=...)"
+        )
     if model is not None:
+        _refuse_swapped(task, model)
         return model
     if task is None:
         raise OptionError("no model: write pipeline(model='./folder') or pipeline('text-classification', './folder')")
-    if canonical(str(task)) not in TASKS:
+    if canonical(task) not in TASKS:
         raise OptionError(
             f"{printable(task)!r} stands where the task belongs. If it is a model, write"
             f" pipeline(model={printable(task)!r}); if it is a task, nobody knows it, and a model is missing."
         )
     raise OptionError(f"no model for the task {printable(task)!r}: write pipeline({printable(task)!r}, './folder')")
+
+
+def _refuse_swapped(task: str | None, model: Any) -> None:
+    if task is None or canonical(task) in TASKS or not isinstance(model, str) or canonical(model) not in TASKS:
+        return
+    if not Path(model).is_dir():
+        task, model = printable(repr(model)), printable(repr(task))
+        raise OptionError(f"the task comes first, then the model: write pipeline({task}, {model})")
 
 
 def _loaded(model: Any, preprocessor: Any, keywords: dict[str, Any]) -> tuple[Model, bool, Any]:

@@ -68,7 +68,10 @@ def test_a_library_without_snippet_says_how_to_get_it() -> None:
         "# timm has no snippet here. Install it: pip install timm\n"
     )
     info = Resolution(Source("local", path="m"), None, "acme")
-    assert "pip install acme" in info.code()
+    assert info.code() == "# acme has no snippet here.\n"  # a stranger's word is no package to install
+    unloadable = Resolution(Source("local", path="m"), None, "acme", loadable=False)
+    assert "acme is a backend that nothing here knows; pass backend= to choose another" in unloadable.explain()
+    assert "pip install" not in unloadable.explain()
 
 
 @pytest.mark.pt

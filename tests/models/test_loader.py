@@ -9,6 +9,7 @@ import pytest
 from modelscope_ext import errors
 from modelscope_ext.errors import (
     BackendNotLoadable,
+    ConfigError,
     MissingRequirement,
     ModelNotFound,
     ModelScopeExtError,
@@ -431,3 +432,64 @@ def test_a_folder_that_looks_like_a_hub_id_is_said_in_the_log(tmp_path, monkeypa
         model = load("org/x")
     assert "org/x is taken as the local folder of that name" in caplog.text
     assert any(finding.code == "local-folder" for finding in model.resolution.findings)
+
+
+def test_a_framework_the_files_are_not_for_is_an_error(folder):
+    with pytest.raises(OptionError, match=r"framework='tf': nothing in .* is for it; its files are for numpy \(toy\)"):
+        Model.from_pretrained(folder, framework="tf")
+
+
+def test_a_declared_backend_that_nobody_knows_is_no_package_to_install(folder):
+    says = r"declares the backend 'acme-evil' \(configuration.json: backend\), and nothing here knows it"
+    (folder / "configuration.json").write_text('{"backend": "acme-evil"}')
+    with pytest.raises(BackendNotLoadable, match=says) as told:
+        Model.from_pretrained(folder)
+    assert "pip install" not in str(told.value)
+    assert "Pass backend=" in str(told.value)
+
+
+def test_a_requirement_that_is_none_names_the_file_and_the_key(folder):
+    with pytest.raises(ConfigError, match=r"configuration.json: requirement_dependency: expected requirements"):
+        Model.from_pretrained(folder, cfg_dict={"requirement_dependency": ["!!"]})
+
+
+def test_a_load_that_cannot_be_called_or_returns_nothing_says_so(folder):
+    class Forgot(Model):
+        def load(self, folder, resolution):
+            return 1
+
+    class Nothing(Model):
+        @classmethod
+        def load(cls, folder, resolution, **options):
+            return None
+
+    with pytest.raises(OptionError, match=r"Forgot.load is called on the class: write @classmethod above it"):
+        Forgot.from_pretrained(folder)
+    with pytest.raises(ModelScopeExtError, match=r"Nothing.load\(\) returned None; expected the library's own object"):
+        Nothing.from_pretrained(folder)
+
+
+def test_hooks_that_give_no_list_are_named(folder):
+    class Empty(Model):
+        def postprocess(self, outputs, **options):
+            return None
+
+    class One(Model):
+        def postprocess(self, outputs, **options):
+            return outputs[:1]
+
+    says = "text-classification: the hooks of Empty gave NoneType for 2 inputs; expected a list"
+    with pytest.raises(ModelScopeExtError, match=says):
+        Empty.from_pretrained(folder).predict("text-classification", ["good", "bad"])
+    with pytest.raises(ModelScopeExtError, match="1 outputs for 2 inputs from the hooks of One; expected one each"):
+        One.from_pretrained(folder).predict("text-classification", ["good", "bad"])
+
+
+def test_saving_over_a_file_or_nowhere_is_refused_before_anything_is_written(folder):
+    model = Model.from_pretrained(folder)
+    before = (folder / "toy.json").read_bytes()
+    with pytest.raises(OptionError, match=r"save_pretrained: .*toy.json is a file; expected a folder"):
+        model.save_pretrained(folder / "toy.json")
+    with pytest.raises(OptionError, match=r"save_pretrained: expected a folder .*, got None"):
+        model.save_pretrained(None)
+    assert (folder / "toy.json").read_bytes() == before

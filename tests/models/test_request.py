@@ -12,9 +12,9 @@ def test_other_spellings_are_the_same_argument():
     request = Request.of({"model_revision": "v1", "torch_dtype": "bf16"})
     assert (request.get("revision"), request.get("dtype")) == ("v1", "bfloat16")
     assert Request.of({"model_revision": "v1", "revision": "v1"}).get("revision") == "v1"
-    with pytest.raises(OptionError, match="model_revision=v1 and revision=v2 are the same argument: pass one"):
+    with pytest.raises(OptionError, match="model_revision='v1' and revision='v2' are the same argument: pass one"):
         Request.of({"model_revision": "v1", "revision": "v2"})
-    with pytest.raises(OptionError, match="torch_dtype=float16 and dtype=float32 are the same argument"):
+    with pytest.raises(OptionError, match="torch_dtype='float16' and dtype='float32' are the same argument"):
         Request.of({"torch_dtype": "float16", "dtype": "float32"})
 
 
@@ -34,15 +34,32 @@ def test_devices(device, expected):
     assert Request.of({"device": device}).get("device") == expected
 
 
+@pytest.mark.parametrize("spread", ["auto", "cpu", "cuda:1", {"": "cpu"}, 0])
+def test_device_maps(spread):
+    assert Request.of({"device_map": spread}).get("device_map") == spread
+
+
 @pytest.mark.parametrize(
     ("keywords", "says"),
     [
-        ({"device": "cdua"}, r"device=cdua: expected one of cpu, cuda, gpu, .*Did you mean 'cuda'\?"),
-        ({"device": "cuda:x"}, r"device=cuda:x: expected one of"),
-        ({"device": "cpu", "device_map": "auto"}, "device=cpu and device_map=auto say the same: pass one"),
-        ({"dtype": "flaot16"}, r"dtype=flaot16: .*Did you mean 'float16'\?"),
+        ({"device": "cdua"}, r"device='cdua': expected one of cpu, cuda, gpu, .*Did you mean 'cuda'\?"),
+        ({"device": "cuda:x"}, r"device='cuda:x': expected one of"),
+        ({"device": "cpu", "device_map": "auto"}, "device='cpu' and device_map='auto' say the same: pass one"),
+        ({"dtype": "flaot16"}, r"dtype='flaot16': .*Did you mean 'float16'\?"),
         ({"cfg_dict": "v1"}, r"cfg_dict: expected a Config, ConfigDict or dict, got str\. .*revision="),
         ({"cfg_dict": {}, "config_file": "x.json"}, "config_file and cfg_dict both replace configuration.json"),
+        ({"device": "auto"}, r"device='auto': .*To spread it over what there is, pass device_map='auto'\."),
+        ({"device": "meta"}, r"device='meta': expected one of cpu, cuda"),
+        ({"device": ""}, r"device='': expected one of"),
+        (
+            {"device_map": "blanced"},
+            r"device_map='blanced': expected one of auto, balanced, .*Did you mean 'balanced'\?",
+        ),
+        ({"device_map": 1.5}, r"device_map=1.5: expected auto, balanced, .*, a device, or a dict of module names"),
+        ({"dtype": "int8"}, r"dtype='int8': expected one of auto, bfloat16"),
+        ({"variant": 16}, r"variant=16: expected a str such as 'fp16', got int"),
+        ({"subfolder": 3}, r"subfolder=3: expected a str such as 'unet', got int"),
+        ({"backend": ["onnx"]}, r"backend=\['onnx'\]: expected a str such as 'transformers', got list"),
         ({"allow_missing_weights": 1}, "allow_missing_weights=1: expected exactly True or False"),
     ],
 )

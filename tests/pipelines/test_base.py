@@ -81,7 +81,7 @@ def test_anything_that_can_be_walked_is_answered_by_a_generator(pipe):
 def test_a_bad_item_of_a_generator_is_named_when_it_comes(pipe):
     outputs = pipe(iter(["good", 3]))
     assert next(outputs) == GOOD
-    with pytest.raises(OptionError, match="text-classification, input 0: expected a str"):
+    with pytest.raises(OptionError, match="text-classification, input 1: expected a str"):
         next(outputs)
 
 
@@ -127,8 +127,83 @@ def test_a_chat_is_one_input_and_streams():
     assert list(pipe(chat, stream=True)) == ["well", "now"]
     with pytest.raises(OptionError, match="one input at a time; got a list of 2"):
         pipe(["a", "b"], stream=True)
-    with pytest.raises(OptionError, match="one input of a pipeline"):
+    with pytest.raises(OptionError, match="one input at a time: call the pipeline once for each"):
         pipe(iter("a"), stream=True)
+    shouting = type("Shouting", (Pipeline,), {"postprocess": lambda self, inputs: inputs})
+    with pytest.raises(OptionError, match="stream=True: Shouting has hooks of its own"):
+        shouting(make_model(), "text-generation")("a", stream=True)
+
+
+def test_half_a_character_is_refused_with_its_place(pipe):
+    with pytest.raises(OptionError, match=r"text-classification: the text holds half a character at 5, .*\\ud800"):
+        pipe("good \ud800")
+
+
+def test_what_cannot_be_called_is_no_preprocessor():
+    with pytest.raises(OptionError, match=r"preprocessor: expected something that can be called .* got int 3"):
+        Pipeline(make_model(), preprocessor=3)
+
+
+def test_what_a_library_raises_while_running_is_told_as_ours_with_its_cause():
+    class Broken(Toy):
+        def predict(self, native, task, inputs, **options):
+            yield {"label": "x", "score": 0.5}
+            raise ValueError("no such axis")
+
+    with pytest.raises(ModelScopeExtError, match="toy failed at text-classification: ValueError: no such axis") as told:
+        Pipeline(make_model(engine=Broken()))(["a", "b"], batch_size=2)
+    assert isinstance(told.value.__cause__, ValueError)
+
+
+def test_a_lack_of_memory_comes_through_unchanged():
+    class OutOfMemoryError(RuntimeError):
+        """As torch's class of that name."""
+
+    for kind in (MemoryError, OutOfMemoryError):
+
+        class Full(Toy):
+            error = kind
+
+            def predict(self, native, task, inputs, **options):
+                raise self.error("full")
+
+        with pytest.raises(kind, match="full"):
+            Pipeline(make_model(engine=Full()))("a")
+
+
+def test_an_infinite_generator_is_pulled_one_batch_at_a_time(pipe):
+    pulled = []
+
+    def endless():
+        while True:
+            pulled.append(len(pulled))
+            yield "good"
+
+    outputs = pipe(endless(), batch_size=3)
+    assert pulled == []
+    assert next(outputs) == GOOD
+    assert pulled == [0, 1, 2]
+    outputs.close()
+
+
+def test_an_interruption_comes_through_and_leaves_the_pipeline_usable(pipe):
+    def interrupted():
+        yield "good"
+        raise KeyboardInterrupt
+
+    outputs = pipe(interrupted())
+    assert next(outputs) == GOOD
+    with pytest.raises(KeyboardInterrupt):
+        next(outputs)
+    assert pipe("good") == GOOD
+
+
+def test_threads_share_a_pipeline(pipe):
+    from concurrent.futures import ThreadPoolExecutor
+
+    words = ["good", "bad", "fine"] * 50
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(pipe, words)) == pipe(words)
 
 
 def test_what_cannot_stream_says_so(pipe):

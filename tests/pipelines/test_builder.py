@@ -83,7 +83,7 @@ def test_an_unknown_task_or_keyword_names_the_nearest(folder):
         pipeline("text-clasification", folder)
     with pytest.raises(OptionError, match=r"unknown argument 'modle_revision'.*Did you mean 'model_revision'"):
         pipeline(model=folder, modle_revision="v1")
-    with pytest.raises(OptionError, match="device=cpu and device_map=auto say the same"):
+    with pytest.raises(OptionError, match="device='cpu' and device_map='auto' say the same"):
         pipeline(model=folder, device="cpu", device_map="auto")
 
 
@@ -187,3 +187,14 @@ def test_build_pipeline_builds_by_type(folder):
 
 def test_a_preprocessor_is_called_on_each_input(folder):
     assert pipeline(model=folder, preprocessor=str.lower)("GOOD") == GOOD
+
+
+def test_swapped_arguments_show_the_right_order(folder):
+    with pytest.raises(OptionError, match=r"the task comes first, then the model: write pipeline\('fill-mask', '.*'\)"):
+        pipeline(str(folder), "fill-mask")
+
+
+def test_a_model_where_the_task_belongs_is_told_to_be_named(folder):
+    model = Model.from_pretrained(folder)
+    with pytest.raises(OptionError, match=r"task: expected a str .*, got Model; .* write pipeline\(model="):
+        pipeline(model)

@@ -314,7 +314,7 @@ BROKEN = [
     ("test_raw_gives_the_librarys_own", NotRaw, "raw: the outputs are the schema's"),
     ("test_raw_gives_the_librarys_own", RawLosesOne, "2 outputs for 3 inputs"),
     ("test_options_are_honest", DeclaresWhatItCannot, r"with the option scale=0.5 raised .*scale"),
-    ("test_options_are_honest", CallsWhatItCannot, r"call_options: top_k=2 raised KeyError"),
+    ("test_options_are_honest", CallsWhatItCannot, r"call_options: top_k=2 raised .*KeyError"),
     ("test_options_are_honest", TakesKeywords, r"options: \['device'\] are keywords of every load"),
     ("test_what_is_saved_loads_again", SavesHalf, "save: the saved model gives other outputs"),
     ("test_what_is_saved_loads_again", SavesNothing, "save: loading what was saved raised"),

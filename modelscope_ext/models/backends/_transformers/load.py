@@ -230,8 +230,8 @@ def pick_device(value: Any) -> Any:
     except (RuntimeError, AssertionError, TypeError) as error:
         has = [f"{a}:{i}" for a in _accelerators() for i in range(torch.accelerator.device_count())]
         raise OptionError(
-            f"device={printable(repr(value))} cannot be used here: {printable(str(error).splitlines()[0], 200)} "
-            f"This machine has: {listing(['cpu', *has])}."
+            f"device={printable(repr(value))} cannot be used here: this build of torch and this machine have"
+            f" {listing(['cpu', *has])}. Leave device= out to take what there is."
         ) from error
     return device
 
