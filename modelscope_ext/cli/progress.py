@@ -1,7 +1,8 @@
-"""Progress on a terminal's stderr; silent everywhere else."""
+"""Progress on a terminal's stderr; silent everywhere else, with ``-q``, and with HF_HUB_DISABLE_PROGRESS_BARS=1."""
 
 from __future__ import annotations
 
+import os
 import time
 from types import TracebackType
 
@@ -24,6 +25,12 @@ def bar(done: int, total: int, width: int = 20) -> str:
     return f"[{'#' * filled}{'.' * (width - filled)}]"
 
 
+def _wanted(output: Output) -> bool:
+    """Whether a person looks who has not switched bars off: by ``-q``, or by huggingface_hub's variable."""
+    off = os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS", "").upper() in ("1", "ON", "YES", "TRUE")
+    return not off and not output.quiet and is_terminal(output.stderr)
+
+
 class Counter:
     """One line that says how far a walk has come; use it as a context manager.
 
@@ -35,7 +42,7 @@ class Counter:
     def __init__(self, output: Output, total: int = 0) -> None:
         self.folders = self.found = 0
         self._stream = output.stderr
-        self._shown = not output.quiet and is_terminal(output.stderr)
+        self._shown = _wanted(output)
         self._total, self._done = total, 0
         self._drawn, self._next = False, 0.0
 
@@ -74,7 +81,7 @@ class Steps:
     """
 
     def __init__(self, output: Output) -> None:
-        self.shown = not output.quiet and is_terminal(output.stderr)
+        self.shown = _wanted(output)
         self._stream, self._next, self._drawn = output.stderr, 0.0, False
 
     def __call__(self, label: str, done: int, total: int) -> None:

@@ -130,5 +130,11 @@ class Backend:
         """Return the snippet that does the same in the library's own words. Usually overridden."""
         return ""
 
-    #: Maps a progress label to a callable; set by the command line. Kept here so that `load` can report long steps.
+    #: Called with a label, the steps done and their number; the command line sets it where a person looks.
     progress: ClassVar[Callable[[str, int, int], None] | None] = None
+
+    def report(self, label: str, done: int, total: int) -> None:
+        """Say how far a long load has come, to whoever listens; `load` calls it. Not overridden."""
+        listener = type(self).progress
+        if listener is not None:
+            listener(label, done, total)

@@ -149,7 +149,9 @@ class Onnx(Backend):
         file = choose(names, options.get("variant") or resolution.weights.variant, options.get("file_name"))
         external = external_files(folder, file)
         device = str(options.get("device") or "cpu")
+        self.report(f"Opening {printable(file)}", 0, 1)
         graph = Graph(open_session(folder / file, device, options.get("threads"), file=file))
+        self.report("Loaded", 1, 1)
         own = {key: options.get(key) for key in ("max_length", "pooling")}
         bundle = Bundle(graph, folder, file, external, grants.limits, own)
         return Loaded(graph.session, {"bundle": bundle}, device)

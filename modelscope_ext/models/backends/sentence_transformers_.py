@@ -105,6 +105,7 @@ class SentenceTransformers(Backend):
         with loading(), contained(), _same_randomness(), reported() as reports:
             device = None if options.get("device_map") is not None else str(pick_device(options.get("device")))
             keywords = _keywords(place, resolution, options, device)
+            self.report("Loading weights", 0, 1)
             try:
                 native = _built(kind, folder, keywords, pooling)
             except ModelScopeExtError:
@@ -113,6 +114,7 @@ class SentenceTransformers(Backend):
                 raise
             except Exception as error:
                 raise _translated(place, error) from error
+            self.report("Loaded", 1, 1)
         check_vocabulary(native, place)
         check_report(reports, place, kind, allowed=bool(options.get("allow_missing_weights")))
         if most is not None:

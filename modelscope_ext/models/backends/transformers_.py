@@ -3,7 +3,8 @@
 What it serves is a table, `_transformers.tasks.ROWS`; the other modules there hold loading, the check of the weights,
 and the runners of each family of tasks. Models keep the dtype of their checkpoint, as transformers 5 does, and go to an
 accelerator where there is one. Text is generated greedily unless the model's own generation_config.json, or the caller,
-says otherwise.
+says otherwise. `cfg_dict` replaces configuration.json, which decides backend and task; config.json is the library's own
+and describes the weights, so nothing but the folder can say what is in it.
 """
 
 from __future__ import annotations
@@ -93,23 +94,18 @@ class Transformers(Backend):
         parts: dict[str, Any] = {"folder": where, "task": task}
         steps = 1 + len(row.parts if row else ())
         with loading(), contained():
-            self._step("Loading weights", 0, steps)
+            self.report("Loading weights", 0, steps)
             model = load_model(where, resolution, task, options)
             for name in ("tokenizer", "processor"):
                 if options.get(name) is not None:
                     parts[kind_of(options[name]) or name] = options[name]
             for number, kind in enumerate(row.parts if row else (), 1):
-                self._step(f"Loading {kind.replace('_', ' ')}", number, steps)
+                self.report(f"Loading {kind.replace('_', ' ')}", number, steps)
                 if not kind.endswith("?") and not _has(parts, kind):
                     part = load_part(where, kind)
                     parts[kind_of(part) or kind] = part
-            self._step("Loaded", steps, steps)
+            self.report("Loaded", steps, steps)
         return Loaded(model, parts, str(model.device))
-
-    def _step(self, label: str, done: int, total: int) -> None:
-        report = type(self).progress
-        if report is not None:
-            report(label, done, total)
 
     def predict(self, native: Any, task: str, inputs: Sequence[Any], **options: Any) -> Sequence[Any]:
         """Run `task` on `inputs`, one output per input.
