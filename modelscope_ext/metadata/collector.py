@@ -126,12 +126,16 @@ class Collector:
             check_document(name, document, self.limits, source=self.source)
         except ModelScopeExtError as error:
             beyond = isinstance(error, LimitExceeded) and (alone or getattr(error, "field", None) is not None)
-            if deciding or beyond or isinstance(error, PathEscapeRefused):
+            if deciding or beyond or (alone and self._wants_python(name)) or isinstance(error, PathEscapeRefused):
                 raise
             self._failed(name, error)
             return None
         self.documents[name] = document
         return document
+
+    def _wants_python(self, name: str) -> bool:
+        """Whether a YAML file asks for Python objects: then it is hostile or of no use, not merely unknown."""
+        return any(tag.startswith(("!!python", "tag:yaml.org,2002:python")) for tag in self.yaml_tags.get(name, ()))
 
     def _failed(self, name: str, error: ModelScopeExtError) -> None:
         """Note a file that could not be read but does not decide alone."""
@@ -139,7 +143,7 @@ class Collector:
         self.unreadable[name] = "too large" if too_large else f"malformed: {error}"
         tags = self.yaml_tags.get(name, ())
         if tags and "the tag " in str(error):
-            python = any(tag.startswith(("!!python", "tag:yaml.org,2002:python")) for tag in tags)
+            python = self._wants_python(name)
             level, code = ("danger", "yaml-python-tag") if python else ("info", "yaml-tag")
         else:
             level, code = "warning", "too-large" if too_large else "malformed"

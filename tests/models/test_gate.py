@@ -398,10 +398,10 @@ def test_arrays_of_objects_are_pickles(tmp_path):
     resolution = decide(evidence, Asked(None, None, None, evidence))
     gate.gate_b(resolution, source, ("plain.npy", "plain.npz"), Grants())
     for name in ("mean.npy", "both.npz"):
-        with pytest.raises(errors.PickleRefused, match="holds Python objects, that is, a pickle"):
+        with pytest.raises(errors.PickleRefused, match="an object array, which is a pickle"):
             gate.gate_b(resolution, source, (name,), Grants())
         gate.gate_b(resolution, source, (name,), Grants(allow_pickle="full"))
-    with pytest.raises(errors.MalformedMetadata, match=r"not a readable \.npz archive"):
+    with pytest.raises(errors.MalformedMetadata, match=r"broken\.npz: not a zip archive"):
         gate.gate_b(resolution, source, ("broken.npz",), Grants())
 
 

@@ -18,6 +18,7 @@ from modelscope_ext.models.gate.code import CodeRequest, code_digest, code_files
 from modelscope_ext.models.gate.contents import check_file, is_pickle
 from modelscope_ext.models.gate.metadata import RULES
 from modelscope_ext.models.gate.requests import code_requests
+from modelscope_ext.models.gate.shapes import check_shapes
 from modelscope_ext.models.gate.tables import CODE_RUNNERS, FLOORS
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import printable
@@ -121,10 +122,24 @@ def gate_b(resolution: Resolution, snapshot: Snapshot, files: Iterable[str], gra
     """
     if snapshot.folder is None:
         raise ModelNotFound(f"{printable(str(snapshot.source))} has no folder to read from")
-    folder = Path(snapshot.folder)
+    folder, source = Path(snapshot.folder), str(snapshot.source)
+    files = tuple(files)
     declared = dict.fromkeys(resolution.weights.files, resolution.weights.format)
+    if resolution.framework == "mindspore":  # whatever the first bytes of a .ckpt are (B21)
+        declared |= {name: "mindspore" for name in files if name.endswith(".ckpt")}
+    tensors: int | None = None
     for name in files:
-        check_file(folder, name, snapshot.sizes, grants, str(snapshot.source), declared.get(name))
+        try:
+            header = check_file(folder, name, snapshot.sizes, grants, source, declared.get(name))
+        except SafetyError as error:
+            error.source = error.source or source
+            raise
+        if header is not None:
+            tensors = (tensors or 0) + len(header.tensors)
+    if resolution.backend in CODE_RUNNERS and resolution.weights.files:
+        configs = {name: snapshot.document(name) for name in files if name.rpartition("/")[2] == "config.json"}
+        weights = {*resolution.weights.files, *(name for name in files if name.endswith((".safetensors", ".bin")))}
+        check_shapes(configs, sum(snapshot.sizes[name] for name in weights), tensors, source=source)
 
 
 def check_floors(resolution: Resolution, files: Iterable[str], engine: Backend | None) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from modelscope_ext.errors import MalformedMetadata, PickleRefused
+from modelscope_ext.errors import PickleRefused
 from modelscope_ext.metadata.weights import format_of
 from modelscope_ext.safety.grants import Grants
-from modelscope_ext.safety.headers import read_header
+from modelscope_ext.safety.headers import Header, read_header
 from modelscope_ext.safety.magic import check_magic, kind_of
 from modelscope_ext.safety.reading import open_inside
 from modelscope_ext.utils.text import printable
@@ -49,8 +49,8 @@ def is_pickle(form: str | None) -> bool:
 
 def check_file(
     folder: Path, name: str, names: Iterable[str], grants: Grants, source: str, form: str | None = None
-) -> None:
-    """Check one file that is about to be read.
+) -> Header | None:
+    """Check one file that is about to be read, and return its header where it has one.
 
     Args:
         folder: The model's folder.
@@ -71,23 +71,24 @@ def check_file(
     with os.fdopen(descriptor, "rb") as file:
         form = form or format_of(name, set(names)) or _by_suffix(name)
         if form is None:
-            return
+            return None
         opened = Bytes(file, name, size, folder, grants, source, form)
         head = opened.read(0, _HEAD)
         if form != "pickle" or kind_of(head) is not None:
             check_magic(head, form, file=name, source=source)
         check = _CHECKS.get(form)
-        if check is not None:
-            check(opened)
+        return check(opened) if check is not None else None
 
 
 def _by_suffix(name: str) -> str | None:
+    if name.rpartition("/")[2] == "tokenizer.json":
+        return "tokenizer"
     return {"npy": "npy", "npz": "npz", "msc": "pkl"}.get(name.rpartition(".")[2].lower())
 
 
-def _header(opened: Bytes) -> None:
+def _header(opened: Bytes) -> Header | None:
     limits = opened.grants.limits
-    read_header(opened.form, opened.read, opened.size, file=opened.name, limits=limits, source=opened.source)
+    return read_header(opened.form, opened.read, opened.size, file=opened.name, limits=limits, source=opened.source)
 
 
 def _pickle(opened: Bytes) -> None:
@@ -113,45 +114,26 @@ def _onnx(opened: Bytes) -> None:
 
 
 def _npy(opened: Bytes) -> None:
-    _array_header(opened.read(0, 10_000), opened.name, opened)
+    from modelscope_ext.safety.arrays import check_array
+
+    check_array(opened.file, file=opened.name, grants=opened.grants, source=opened.source)
 
 
-def _npz(opened: Bytes) -> None:
-    import zipfile
+def _tokenizer(opened: Bytes) -> None:
+    from modelscope_ext.models.gate.tokenizers import check_tokenizer
+    from modelscope_ext.safety.reading import too_large
 
-    try:
-        with zipfile.ZipFile(opened.file) as archive:
-            for member in archive.infolist():
-                if member.filename.endswith(".npy"):
-                    with archive.open(member) as inner:
-                        _array_header(inner.read(10_000), f"{opened.name}!{member.filename}", opened)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        raise MalformedMetadata(
-            f"{printable(opened.name)}: not a readable .npz archive ({printable(str(error))}).",
-            source=opened.source,
-            file=opened.name,
-        ) from error
+    limit = opened.grants.limits.tokenizer_bytes
+    if opened.size > limit:
+        too_large(opened.name, opened.size, limit, opened.source)
+    check_tokenizer(opened.read(0, opened.size), file=opened.name, source=opened.source)
 
 
-def _array_header(data: bytes, name: str, opened: Bytes) -> None:
-    """Refuse an array of Python objects: its elements are a pickle (numpy.lib.format describes the header)."""
-    if not data.startswith(b"\x93NUMPY"):
-        raise MalformedMetadata(f"{printable(name)}: not a NumPy array.", source=opened.source, file=opened.name)
-    text = data[8 : data.find(b"}", 0, len(data)) + 1]
-    if opened.grants.allow_pickle != "full" and (b"'|O" in text or b"'O'" in text or b"object" in text or not text):
-        raise PickleRefused(
-            f"{printable(name)} holds Python objects, that is, a pickle. Nothing was read. Save it without objects, or"
-            " pass allow_pickle='full' if you trust it.",
-            source=opened.source,
-            file=opened.name,
-            grant="allow_pickle",
-        )
-
-
-_CHECKS: Mapping[str, Callable[[Bytes], None]] = {
+_CHECKS: Mapping[str, Callable[[Bytes], Header | None]] = {
     **dict.fromkeys(_PICKLES, _pickle),
     **dict.fromkeys(_HEADERS, _header),
     "onnx": _onnx,
     "npy": _npy,
-    "npz": _npz,
+    "npz": _npy,
+    "tokenizer": _tokenizer,
 }

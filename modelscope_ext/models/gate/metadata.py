@@ -17,9 +17,10 @@ from modelscope_ext.errors import (
     RedirectRefused,
     SafetyError,
 )
-from modelscope_ext.models.gate.case import Case
+from modelscope_ext.models.gate.case import Case, walk
+from modelscope_ext.models.gate.patterns import fault_of_pattern
 from modelscope_ext.models.gate.requests import auto_map, bases, elsewhere
-from modelscope_ext.models.gate.tables import EVALUATED, EXECUTABLE, KERNELS, PATH_KEYS, TOKENIZER_FILES
+from modelscope_ext.models.gate.tables import EVALUATED, EXECUTABLE, KERNELS, NO_YAML, PATH_KEYS, TOKENIZER_FILES
 from modelscope_ext.models.gate.types import unknown_types
 from modelscope_ext.safety.paths import fault_of
 from modelscope_ext.utils.text import printable
@@ -50,6 +51,33 @@ def _evaluated(case: Case) -> Iterator[SafetyError]:
                     " It was not evaluated.",
                     source=case.source, file=name, field=place,
                 )  # fmt: skip
+
+
+def _patterns(case: Case) -> Iterator[SafetyError]:
+    """E27: regular expressions of adapters that could run for ever."""
+    for name, document in case.named("adapter_config.json"):
+        for key in ("target_modules", "exclude_modules", "rank_pattern", "alpha_pattern", "layers_pattern"):
+            value = document.get(key)
+            given = value if isinstance(value, Mapping | list) and key != "target_modules" else [value]
+            for pattern in given:
+                fault = fault_of_pattern(pattern) if isinstance(pattern, str) else None
+                if fault is not None:
+                    yield MalformedMetadata(
+                        f"{printable(name)}: {key}: the pattern {printable(pattern, 60)} was refused: {fault}. It was"
+                        " not run. Name the modules in a list.",
+                        source=case.source, file=name, field=key,
+                    )  # fmt: skip
+
+
+def _yaml(case: Case) -> Iterator[SafetyError]:
+    """E18: YAML that asks for Python objects, where the library reads YAML."""
+    if case.resolution.backend in NO_YAML:
+        return
+    for finding in case.evidence.findings:
+        if finding.code == "yaml-python-tag":
+            yield MalformedMetadata(
+                f"{finding.message} It was not built.", source=case.source, file=finding.file, field=finding.field
+            )
 
 
 def _redirects(case: Case) -> Iterator[SafetyError]:
@@ -95,21 +123,23 @@ def _targets(case: Case) -> Iterator[tuple[str, str, str]]:
 def _paths(case: Case) -> Iterator[SafetyError]:
     """C12: names of files in a tokenizer's or processor's configuration that lead out of the folder."""
     for name, place, value in case.keys(*sorted(PATH_KEYS)):
-        if name.rpartition("/")[2] not in TOKENIZER_FILES or not isinstance(value, str) or not value:
+        if name.rpartition("/")[2] not in TOKENIZER_FILES:
             continue
-        fault = fault_of(value)
-        if fault is not None and issubclass(fault[0], PathEscapeRefused):
-            yield PathEscapeRefused(
-                f"{printable(name)}: {printable(place)} names {printable(value)}: {fault[1]}. Expected a file inside"
-                " the model; nothing was opened.",
-                source=case.source, file=name, field=place,
-            )  # fmt: skip
+        inner = ((at, leaf) for at, _, leaf in walk(value, place))
+        for at, leaf in ((place, value), *inner):
+            fault = fault_of(leaf) if isinstance(leaf, str) and leaf else None
+            if fault is not None and issubclass(fault[0], PathEscapeRefused):
+                yield PathEscapeRefused(
+                    f"{printable(name)}: {printable(at)} names {printable(leaf)}: {fault[1]}. Expected a file inside"
+                    " the model; nothing was opened.",
+                    source=case.source, file=name, field=at,
+                )  # fmt: skip
 
 
 def _programs(case: Case) -> Iterator[SafetyError]:
     """B16: weights in a format that is a program."""
     forms = {weight.name: weight.format for weight in case.evidence.weights}
-    for name in case.resolution.weights.files:
+    for name in case.resolution.weights.files or forms:  # nothing chosen: all that is there are programs, or unknown
         if forms.get(name) in EXECUTABLE or re.search(r"\.(so|dll|dylib|pyd|exe)$", name, re.IGNORECASE):
             yield ExecutableFormatRefused(
                 f"{printable(name)}: this format holds a program, not only weights ({forms.get(name) or 'a library'})."
@@ -119,4 +149,4 @@ def _programs(case: Case) -> Iterator[SafetyError]:
 
 
 #: Asked in this order; code is asked between the unknown types and the redirects.
-RULES = ((_installs, _evaluated, unknown_types), (_redirects, _paths, _programs))
+RULES = ((_installs, _evaluated, _patterns, _yaml, unknown_types), (_redirects, _paths, _programs))

@@ -14,6 +14,8 @@ __all__ = [
     "FLOORS",
     "HUB_COMPONENTS",
     "KERNELS",
+    "MIXINS",
+    "NO_YAML",
     "PATH_KEYS",
     "PEFT_LIBRARIES",
     "PIPELINE_LIBRARIES",
@@ -48,10 +50,10 @@ QUANTIZATION = frozenset(
 
 #: Libraries whose classes a diffusers pipeline may name.
 PIPELINE_LIBRARIES = frozenset(("diffusers", "transformers", "onnxruntime", "optimum", "peft"))
-#: Public names of those libraries that are no components.
-HUB_COMPONENTS = frozenset(
-    ("PushToHubMixin", "Path", "ModelMixin", "ConfigMixin", "DiffusionPipeline", "SchedulerMixin")
-)
+#: Public names of those libraries that are neither pipelines nor components.
+MIXINS = frozenset(("PushToHubMixin", "Path", "ModelMixin", "ConfigMixin", "SchedulerMixin"))
+#: ... and those that are no components.
+HUB_COMPONENTS = MIXINS | {"DiffusionPipeline"}
 #: Libraries whose classes an adapter may be made for.
 PEFT_LIBRARIES = frozenset(
     ("transformers", "transformers_modules", "diffusers", "peft", "sentence_transformers", "timm", "torch", "trl")
@@ -78,8 +80,14 @@ TOKENIZER_FILES = frozenset(
 PATH_KEYS = frozenset(
     ("vocab_file", "tokenizer_file", "merges_file", "spm_file", "source_spm", "target_spm", "sentencepiece_model_file",
      "target_vocab_file", "bpe_file", "emoji_file", "entity_vocab_file", "lyrics_file", "artists_file", "genres_file",
-     "monolingual_vocab_file", "voices", "embeddings", "semantic_prompt", "coarse_prompt", "fine_prompt")
+     "monolingual_vocab_file", "voices", "embeddings", "speaker_embeddings", "semantic_prompt",
+     "coarse_prompt", "fine_prompt")
 )  # fmt: skip
+
+#: Libraries that read no YAML of a model.
+NO_YAML = frozenset(
+    ("transformers", "sentence-transformers", "onnxruntime", "diffusers", "peft", "llama.cpp", "vllm", "mlx")
+)
 
 #: Libraries that run Python of a model's folder, for those that have no backend here to say so.
 CODE_RUNNERS = frozenset(

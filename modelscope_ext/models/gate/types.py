@@ -13,6 +13,7 @@ from modelscope_ext.models.gate.code import module_file
 from modelscope_ext.models.gate.tables import (
     ACTIVATIONS,
     HUB_COMPONENTS,
+    MIXINS,
     PEFT_LIBRARIES,
     PIPELINE_LIBRARIES,
     QUANTIZATION,
@@ -51,8 +52,12 @@ def _typed(case: Case) -> Iterator[tuple[str, str, str]]:
             if activation is not None and activation not in ACTIVATIONS:
                 yield name, place, str(activation)
     for name, place, value in case.keys("quant_method"):
-        if isinstance(value, str) and value not in QUANTIZATION:
-            yield name, place, value
+        known = value is None or (isinstance(value, str) and value in QUANTIZATION)
+        if (not known and place.startswith("quantization_config")) or (isinstance(value, str) and not known):
+            yield name, place, str(value)
+    name = case.evidence.get("model_index.json", "_class_name")
+    if isinstance(name, str) and (not name.isidentifier() or not name[0].isupper() or name in MIXINS):
+        yield "model_index.json", "_class_name", name
     for name, place, library, kind in components(case):
         if not _is_component(case, library, kind) and local_component(case, place, library) is None:
             yield name, place, f"{library}.{kind}"

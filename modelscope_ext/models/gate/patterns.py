@@ -1,0 +1,96 @@
+"""Step 5 of 6, gate A: regular expressions in a model's files must be ones that cannot run for ever.
+
+peft matches `target_modules` and the keys of `rank_pattern` against every module's name with Python's `re`, which
+tries all ways to split a text between nested repeats: ``(a+)+X`` takes years. Here a pattern is only read, not run.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["fault_of_pattern"]
+
+_LONGEST = 8192
+_MOST_REPEATS = 32
+_ATOM = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[^\\]", re.DOTALL)
+_REPEAT = re.compile(r"([*+]|\{(\d*),(\d*)\}|\{\d+\}|\?)[?+]?")
+_FEW = 8  # a repeat of at most so many is no loop
+
+
+def fault_of_pattern(pattern: str) -> str | None:
+    """Return why `pattern` is refused, or None.
+
+    Example:
+        >>> fault_of_pattern(r".*\\.(q_proj|v_proj)$") is None
+        True
+        >>> fault_of_pattern("(a+)+X")
+        'a repeat inside a repeated group'
+    """
+    if len(pattern) > _LONGEST:
+        return f"longer than {_LONGEST} characters"
+    fault = _scan(pattern)
+    if fault is not None:
+        return fault
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(pattern)
+    except (re.error, OverflowError, RecursionError, ValueError) as error:
+        return f"not a regular expression ({error})"
+    return None
+
+
+def _scan(pattern: str) -> str | None:
+    """Walk over the pattern once; the stack holds whether each open group has a repeat or a choice in it."""
+    stack = [False]
+    at = repeats = 0
+    before = ""  # the atom of an endless repeat that stands directly before
+    while at < len(pattern):
+        found = _ATOM.match(pattern, at)
+        if found is None:
+            return "an escape without a character"
+        atom, at = found.group(), found.end()
+        inner = False
+        if atom == "(":
+            stack.append(False)
+            ahead = re.compile(r"\?(?:[:=!>]|<[=!]|P?<\w+>|[aiLmsux-]+[:)])").match(pattern, at)
+            at = ahead.end() if ahead else at
+            before = ""
+            continue
+        if atom == ")":
+            if len(stack) == 1:
+                return "an unbalanced parenthesis"
+            inner = stack.pop()
+            stack[-1] = stack[-1] or inner
+        elif atom == "|":
+            stack[-1], before = True, ""
+            continue
+        repeat = _REPEAT.match(pattern, at)
+        if repeat is None:
+            before = ""
+            continue
+        at = repeat.end()
+        if not _endless(repeat):
+            stack[-1] = stack[-1] or repeat.group(1) == "?"
+            before = ""
+            continue
+        repeats += 1
+        if inner:
+            return "a repeat inside a repeated group"
+        if before and (atom == before or "." in (atom, before)):
+            return "repeats side by side that match the same"
+        stack[-1], before = True, atom
+    if repeats > _MOST_REPEATS:
+        return f"more than {_MOST_REPEATS} repeats"
+    return None
+
+
+def _endless(repeat: re.Match[str]) -> bool:
+    kind, most = repeat.group(1), repeat.group(3)
+    if kind in ("*", "+"):
+        return True
+    if "," in kind:
+        return not most or int(most[:6]) > _FEW
+    return kind != "?" and int(kind[1:-1][:6]) > _FEW
