@@ -22,7 +22,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from modelscope_ext import __version__
 from modelscope_ext.cli import exits
@@ -53,6 +53,19 @@ examples:
   modelscope-ext run ./my-model "What a lovely day"
   modelscope-ext check ./my-model --json
   modelscope-ext COMMAND --help"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are ours: with the nearest option, and as JSON where that is asked for."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise OptionError; argparse would print the whole usage and exit."""
+        from modelscope_ext.errors import OptionError
+        from modelscope_ext.utils.text import did_you_mean, printable
+
+        _, _, strange = message.partition("unrecognized arguments: ")
+        near = did_you_mean(strange.split(" ")[0].partition("=")[0], self._option_string_actions) if strange else ""
+        raise OptionError(f"{printable(message, 2000).rstrip('.')}.{near} `{self.prog} --help` shows what there is")
 
 
 class _Formatter(argparse.RawDescriptionHelpFormatter):
@@ -129,7 +142,8 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, Any]:
     """Return the parsed arguments and the module of the chosen command.
 
     Raises:
-        SystemExit: For ``--help`` and ``--version`` (0) and for what cannot be parsed (2).
+        SystemExit: For ``--help`` and ``--version`` (0).
+        OptionError: What cannot be parsed.
     """
     common, command, rest = _split(arguments)
     if command not in COMMANDS:
@@ -141,7 +155,7 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, Any]:
     module = import_module(f"modelscope_ext.cli.{name}")
     from modelscope_ext.cli.options import add_common
 
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"{PROGRAM} {command}",
         description=f"{text[0].upper()}{text[1:]}.",
         epilog=f"{module.EXAMPLES.rstrip()}\n\n{exits.help_text()}",
@@ -165,7 +179,7 @@ def _top_parser(command: str | None) -> argparse.ArgumentParser:
     """Return the parser that knows the commands by name only; it serves --help, --version and unknown commands."""
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=PROGRAM,
         usage=f"{PROGRAM} COMMAND [ARGUMENT...]",
         description="Work out framework, backend and task of a model folder, explain the decision, and run it.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
+from modelscope_ext.cli.saving import is_image
 from modelscope_ext.errors import OptionError
 from modelscope_ext.utils.text import printable
 
@@ -14,7 +16,7 @@ _NUMBERS = 4  # of a vector, in text
 
 
 def as_json(value: Any) -> Any:
-    """Return an answer in JSON types; arrays become lists.
+    """Return an answer in JSON types; arrays become lists, what is no number null.
 
     Raises:
         OptionError: It holds something that JSON has no form for, such as an image.
@@ -22,16 +24,22 @@ def as_json(value: Any) -> Any:
     Example:
         >>> as_json({"label": "a", "score": 0.5, "box": (1, 2)})
         {'label': 'a', 'score': 0.5, 'box': [1, 2]}
+        >>> as_json([float("nan"), float("inf"), 1.0])
+        [None, None, 1.0]
     """
-    if value is None or isinstance(value, str | int | float | bool):
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if value is None or isinstance(value, str | int | bool):
         return value
     if isinstance(value, Mapping):
         return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [as_json(item) for item in value]
     if callable(getattr(value, "tolist", None)):
-        return value.tolist()
-    raise OptionError(f"the answer holds a {type(value).__name__}, which has no form in JSON: use it from Python")
+        return as_json(value.tolist())
+    kind = "an image" if is_image(value) else f"a {type(value).__name__}"
+    advice = "--save DIR writes it to a file" if is_image(value) else "use it from Python"
+    raise OptionError(f"the answer holds {kind}, which has no form in JSON: {advice}")
 
 
 def as_text(value: Any) -> str:
@@ -50,6 +58,8 @@ def as_text(value: Any) -> str:
         return _of_mapping(value)
     if isinstance(value, list | tuple) and value and all(isinstance(item, Mapping) for item in value):
         return "\n".join(as_text(item) for item in value)
+    if is_image(value):
+        return f"{value.mode} image of {value.width} x {value.height} pixels (--save DIR writes it)"
     if callable(getattr(value, "tolist", None)):
         return _of_array(value)
     if isinstance(value, list | tuple) and all(isinstance(item, float) for item in value):

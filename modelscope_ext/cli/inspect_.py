@@ -69,7 +69,12 @@ def facts(resolution: Resolution) -> list[tuple[str, str]]:
     """Return what was decided as (label, value) rows."""
     tasks = [f"{task} (default)" if i == 0 and len(resolution.tasks) > 1 else task for i, task in
              enumerate(resolution.tasks)]  # fmt: skip
-    backend = resolution.backend if resolution.loadable else f"{resolution.backend} (recognised; no loader here yet)"
+    backend = resolution.backend
+    if not resolution.loadable:
+        from modelscope_ext.models.decision.recognised import library
+
+        known = "recognised; no loader here yet" if library(backend) else "unknown here; pass --backend"
+        backend = f"{backend} ({known})"
     return [
         ("framework", resolution.framework or "unknown"),
         ("backend", backend),

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     import argparse
     from types import TracebackType
 
-__all__ = ["Output", "is_terminal", "report_error", "size"]
+__all__ = ["Output", "columns", "is_terminal", "padded", "report_error", "size"]
 
 _MARKS = {"\u2713": "green", "\u2717": "bold red", "error": "bold red", "danger": "bold red", "warning": "yellow"}
+_HUGE = float("inf")
 _CELL = 400  # characters of one cell at most
 
 
@@ -126,9 +127,9 @@ class Output:
             self._rich_table(cells, header, styles, indent)
             return
         lines = [list(header), *cells] if header else cells
-        widths = [max(len(row[column]) for row in lines if column < len(row)) for column in range(max(map(len, lines)))]
+        widths = [max(columns(row[at]) for row in lines if at < len(row)) for at in range(max(map(len, lines)))]
         for row in lines:
-            text = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=False))
+            text = "  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=False))
             self._write(" " * indent + text.rstrip())
 
     def _rich_table(self, cells: list[list[str]], header: Sequence[str], styles: Sequence[str], indent: int) -> None:
@@ -254,6 +255,25 @@ def size(count: int) -> str:
     return f"{value:.1f} {unit}"
 
 
+def columns(text: str) -> int:
+    """Return how many columns of a terminal `text` takes: East Asian wide characters take two, combining ones none.
+
+    Example:
+        >>> columns("abc"), columns("\u65e5\u672c"), columns("e\u0301")
+        (3, 4, 1)
+    """
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def padded(text: str, width: int) -> str:
+    """Return `text` filled with blanks to `width` columns."""
+    return text + " " * (width - columns(text))
+
+
 def _cell(value: object) -> str:
     return "" if value is None else printable(value if isinstance(value, str) else str(value), _CELL)
 
@@ -261,7 +281,19 @@ def _cell(value: object) -> str:
 def _dumps(value: Any, indent: int | None = None) -> str:
     import json
 
-    return json.dumps(value, indent=indent, default=_plain)
+    try:
+        return json.dumps(value, indent=indent, default=_plain, allow_nan=False)
+    except ValueError:  # NaN and infinity, which JSON does not have
+        return json.dumps(_finite(json.loads(json.dumps(value, default=_plain))), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """Replace what is no number by None in what `json.loads` returned."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not -_HUGE < value < _HUGE else value
 
 
 def _plain(value: Any) -> Any:

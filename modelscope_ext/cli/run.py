@@ -10,12 +10,15 @@ import argparse
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from modelscope_ext.cli import exits
 from modelscope_ext.cli.options import add_model, key_value, positive, resolve_keywords
 from modelscope_ext.cli.output import Output, is_terminal
+from modelscope_ext.cli.saving import Saver
 from modelscope_ext.errors import ModelScopeExtError, OptionError
+from modelscope_ext.utils.text import printable
 
 __all__ = ["EXAMPLES", "configure", "read_item", "run"]
 
@@ -29,6 +32,7 @@ examples:
   modelscope-ext run ./vit cat.png dog.png --json
   modelscope-ext run ./reranker '{"query": "red fruit", "documents": ["a cherry", "a lemon"]}'
   modelscope-ext run ./chat '[{"role": "user", "content": "Hi"}]' --stream --option max_new_tokens=50
+  modelscope-ext run ./depth street.png --save depths/
   modelscope-ext run ./zero-shot "It rains" --option 'candidate_labels=["weather", "sport"]'
   cat lines.txt | modelscope-ext run ./embedder --batch-size 32 --json > vectors.jsonl"""
 
@@ -49,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", metavar="INPUT", nargs="*", help="an input; see below")
     parser.add_argument("--file", metavar="F", help='read inputs from this file; "-" is stdin')
     parser.add_argument("--output", metavar="F", help="write the answers to this file as JSON lines")
+    parser.add_argument("--save", metavar="DIR", help="write images and sounds of the answers into this folder")
     parser.add_argument("--stream", action="store_true", help="print each answer piece by piece as it is made")
     parser.add_argument(
         "--option", metavar="KEY=VALUE", type=key_value, action="append", default=[], help="an option of the task"
@@ -72,13 +77,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Load the model, run the inputs through it and print the answers."""
+    saver = Saver(args.save) if args.save else None
     # Whatever a library prints goes to stderr; stdout carries the answers alone.
     with _texts(args) as texts, redirect_stdout(sys.stderr), _progress(output), _sink(args, output) as write:
         pipe = _load(args)
         try:
             items = (read_item(pipe.task, text) for text in texts)
             for answer in _answers(pipe, items, args):
-                write(answer)
+                write(saver.take(answer) if saver else answer)
         finally:
             pipe.close()
     return exits.OK
@@ -124,7 +130,7 @@ def _failure(doing: str) -> Iterator[None]:
     except (ModelScopeExtError, OSError):
         raise
     except Exception as error:
-        raise ModelScopeExtError(f"{doing} failed: {type(error).__name__}: {error}") from error
+        raise ModelScopeExtError(f"{doing} failed: {type(error).__name__}: {printable(str(error), 400)}") from error
 
 
 # Inputs
@@ -141,6 +147,10 @@ def _texts(args: argparse.Namespace) -> Iterator[Iterable[str]]:
     if args.inputs:
         yield list(args.inputs)
     elif args.file and args.file != "-":
+        path = Path(args.file)
+        if path.is_dir() or not path.exists():
+            problem = "a folder" if path.is_dir() else "no such file"
+            raise OptionError(f"--file {printable(args.file)}: {problem}; expected a file with one input a line")
         with open(args.file, encoding="utf-8-sig") as stream:
             lines = _nonempty(stream)
             yield map(_Json, lines) if args.file.endswith((".jsonl", ".ndjson")) else lines

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_ext.cli import exits
-from modelscope_ext.cli.output import Output, size
+from modelscope_ext.cli.output import Output, padded, size
 from modelscope_ext.errors import AmbiguousModel, ModelNotFound, ModelScopeExtError, NotAModel
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _columns(values: tuple[str | None, ...]) -> str:
     from modelscope_ext.utils.text import printable
 
     cells = [printable(value or "?" if i < 3 else value or "", 1000) for i, value in enumerate(values)]
-    return " ".join(cell.ljust(width) for cell, width in zip(cells, (*_WIDTHS, 0), strict=True)).rstrip()
+    return " ".join(padded(cell, width) for cell, width in zip(cells, (*_WIDTHS, 0), strict=True)).rstrip()
 
 
 # Which folders are asked about

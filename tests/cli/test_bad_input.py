@@ -145,10 +145,65 @@ def test_run_takes_inputs_from_one_place(cli, make_model, tmp_path):
 
 def test_a_missing_file_of_inputs_is_found_before_the_load(cli, make_model):
     done = cli("run", make_model(), "--file", "nowhere.txt")
-    assert done.code == 8 and "nowhere.txt" in done.err
+    assert done.code == 2 and "--file nowhere.txt: no such file; expected a file with one input a line" in done.err
 
 
 @pytest.mark.parametrize("option", ["top_k", "=3", "a b=3"])
 def test_options_are_pairs(cli, make_model, option):
     done = cli("run", make_model(), "x", "--option", option)
     assert done.code == 2 and "KEY=VALUE" in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["inspect", "x", "--taks", "y"], ["inspect"], ["lst"], ["run", "x", "--batch-size", "0"]]
+)
+def test_usage_errors_are_short_and_json_too(cli, arguments):
+    done = cli(*arguments, "--json")
+    error = json.loads(done.out)["error"]
+    assert (done.code, error["class"], error["exit"]) == (2, "OptionError", 2)
+    assert "--help` shows what there is" in error["message"]
+    assert len(done.err.splitlines()) == 1
+
+
+def test_a_declared_backend_that_nobody_knows(cli, make_model, unchanged):
+    folder = make_model(add={"configuration.json": {"backend": "acme-evil"}})
+    check = unchanged(folder)
+    shown = cli("inspect", folder)
+    assert shown.code == 0 and "acme-evil (unknown here; pass --backend)" in shown.out
+    assert "pip install acme-evil" not in shown.out + cli("inspect", folder, "--code").out
+    done = cli("run", folder, "x")
+    assert (done.code, done.out) == (4, "")
+    assert "declares the backend 'acme-evil' (configuration.json: backend)" in done.err
+    assert "pip install" not in done.err
+    assert cli("check", folder).code == 1
+    assert cli("init", folder).code == 1
+    check()
+
+
+def test_requirements_that_are_none(cli, make_model, unchanged):
+    folder = make_model(add={"configuration.json": {"backend": "onnx", "requirement_dependency": ["a b c"]}})
+    check = unchanged(folder)
+    done = cli("run", folder, "x")
+    assert done.code in (3, 6) and not done.out
+    check()
+
+
+@pytest.mark.parametrize("text", ["[1]", '"x"', '{"task": "fill-mask",}', '{"tasks": 3}'])
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])
+def test_a_broken_configuration_is_named_and_left_as_it_is(cli, make_model, unchanged, command, text):
+    folder = make_model(add={"configuration.json": text})
+    check = unchanged(folder)
+    done = cli(*arguments(command, folder))
+    assert (done.code, done.out) == (6, "")
+    assert "configuration.json" in done.err
+    check()
+
+
+def test_contradictory_declarations_stop_init_and_fail_check(cli, make_model, unchanged):
+    folder = make_model(add={"configuration.json": {"framework": "pytorch", "backend": "onnx", "tasks": ["fill-mask"]}})
+    check = unchanged(folder)
+    for command in ("check", "init"):
+        done = cli(command, folder)
+        assert done.code == 1
+        assert "configuration.json: backend='onnx' does not load these files" in done.out + done.err
+    check()

@@ -109,7 +109,7 @@ def test_a_failure_inside_a_library_is_the_models(cli, monkeypatch):
     monkeypatch.setattr(Onnx, "predict", broken)
     done = cli("run", digits_folder(), SAMPLES[0], "--backend", "onnx")
     assert (done.code, done.out) == (7, "")
-    assert "running the model failed: RuntimeError: kernel not found" in done.err
+    assert "onnxruntime failed at image-classification: RuntimeError: kernel not found" in done.err
 
 
 def test_text_that_is_not_utf8_is_named(cli, tmp_path):

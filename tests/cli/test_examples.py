@@ -1,0 +1,71 @@
+"""The examples of every ``--help`` are run as they stand, with real folders in the place of their paths."""
+
+import shlex
+from importlib import import_module
+
+import pytest
+
+from modelscope_ext import cli as frame
+from modelscope_ext.data import digits_folder, digits_samples
+
+#: Example path of `run` -> the tiny model that stands for it, and its task where the files alone do not say it.
+MODELS = {
+    "./sentiment": ("text-classification", None),
+    "./reranker": ("text-ranking", "text-ranking"),
+    "./chat": ("text-generation", None),
+    "./zero-shot": ("zero-shot-classification", "zero-shot-classification"),
+    "./embedder": ("feature-extraction", None),
+    "./depth": ("depth-estimation", None),
+}
+
+
+def examples(command):
+    """Return (arguments, whether stdin feeds it) of each example of a command."""
+    text = import_module(f"modelscope_ext.cli.{frame.COMMANDS[command][0]}").EXAMPLES
+    lines = text.partition("examples:\n")[2].partition("\n\n")[0].splitlines()
+    assert lines and all("modelscope-ext" in line for line in lines)
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        at = words.index("modelscope-ext")
+        rest = words[at + 1 :]
+        end = next((i for i, word in enumerate(rest) if word in ("|", ">")), len(rest))
+        yield rest[:end], "|" in words[:at]
+
+
+LIGHT = [(a, fed) for command in frame.COMMANDS if command != "run" for a, fed in examples(command)]
+
+
+@pytest.mark.parametrize(("arguments", "fed"), LIGHT, ids=[" ".join(a) for a, _ in LIGHT])
+def test_the_example_runs(cli, make_model, arguments, fed):
+    folder = make_model(name="models/one")
+    places = {"./my-model": folder, "~/models": folder.parent, "/srv/models": folder.parent}
+    places["~/.cache/huggingface/hub"] = folder.parent
+    done = cli(*(places.get(word, word) for word in arguments))
+    assert done.code == 0, done.err
+    assert done.out or arguments == ["list", "models"]
+
+
+RUN = list(examples("run"))
+
+
+@pytest.mark.pt
+@pytest.mark.parametrize(("arguments", "fed"), RUN, ids=[" ".join(a[:2]) for a, _ in RUN])
+def test_the_example_of_run_answers(cli, tmp_path, tiny_root, monkeypatch, arguments, fed):
+    import io
+
+    from PIL import Image
+
+    places = {"cat.png": digits_samples()[0], "dog.png": digits_samples()[1], "./vit": digits_folder()}
+    Image.open(digits_samples()[0]).convert("RGB").resize((64, 64)).save(tmp_path / "street.png")
+    places |= {"street.png": tmp_path / "street.png", "depths/": tmp_path / "depths"}
+    name, task = MODELS.get(arguments[1], (None, None))
+    if name is not None:
+        from tests.tiny.transformers_ import build
+
+        places[arguments[1]] = build(name, tiny_root / "examples" / name)
+    if fed:
+        monkeypatch.setattr("sys.stdin", io.StringIO("one line\nanother line\n"))
+    done = cli(*(places.get(word, word) for word in arguments), *(["--task", task] if task else []))
+    assert done.code == 0, done.err
+    assert done.out.strip()
+    assert "depths/" not in arguments or list((tmp_path / "depths").glob("*.png"))
