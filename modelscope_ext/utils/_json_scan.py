@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from itertools import accumulate
 
-__all__ = ["few_brackets", "has_odd_numbers", "lone_surrogate", "shape"]
+__all__ = ["count_keys", "few_brackets", "has_odd_numbers", "lone_surrogate", "shape"]
 
 _TO_BRACKETS = bytes.maketrans(b"{}", b"[]")
 _SPACES = b" \t\r\n"
@@ -21,7 +21,7 @@ def _all_but(kept: bytes) -> bytes:
 
 _NOT_BRACKETS = _all_but(b"[]{}")
 _NOT_QUOTES_AND_BRACKETS = _all_but(b'"[]{}')
-_NOT_STRUCTURE = _all_but(b'"[]{}:')
+_NOT_QUOTES_AND_COLONS = _all_but(b'":')
 
 # Digits become "0", "E" becomes "e", and what stands between two values stays; the rest is dropped. So a substring
 # search finds every long number and every large exponent, and a few strings that look like one.
@@ -45,8 +45,19 @@ def few_brackets(data: bytes, most: int) -> bool:
     return len(data.translate(None, _NOT_BRACKETS)) <= most
 
 
-def shape(data: bytes, max_depth: int, max_nodes: int) -> tuple[bool, int, int | None]:
-    """Return whether `data` is nested deeper than `max_depth`, the number of its values and that of its keys.
+def count_keys(data: bytes) -> int:
+    r"""Return the number of keys in JSON that a parser has accepted.
+
+    Example:
+        >>> count_keys(rb'{"a": ":\"", "b": {"c:": 1}}')
+        3
+    """
+    bare = _bare(data, _NOT_QUOTES_AND_COLONS)
+    return _without_strings(_unescaped(data)).count(b":") if b'"' in bare else bare.count(b":")
+
+
+def shape(data: bytes, max_depth: int, max_nodes: int) -> tuple[bool, int]:
+    """Return whether `data` is nested deeper than `max_depth`, and the number of its values.
 
     Args:
         data: JSON; if it is broken, the answers hold for what a parser reads of it.
@@ -54,29 +65,37 @@ def shape(data: bytes, max_depth: int, max_nodes: int) -> tuple[bool, int, int |
         max_nodes: Values that are allowed.
 
     Returns:
-        Too deep or not; the values, exact if they are more than `max_nodes`, else perhaps too many; the keys, or None
-        where strings hold colons or brackets, so that counting them would take longer than it helps.
+        Too deep or not; the values, exact if they are more than `max_nodes`, else perhaps too many.
 
     Example:
-        >>> shape(b'{"a": [1, "b"]}', 1, 9), shape(b'{"a": "[:"}', 1, 9)
-        ((True, 4, 1), (False, 2, None))
+        >>> shape(b'{"a": [1, "b"]}', 1, 3), shape(b'{"a": "[:"}', 1, 9)
+        ((True, 4), (False, 2))
     """
-    if b"\\" in data:
-        data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
-    # With only quotes and structure left, and pairs of quotes gone, a quote remains if and only if a character of the
-    # structure stands inside a string. It mostly doesn't, and then all of them are the structure's.
-    bare = data.translate(None, _NOT_STRUCTURE).replace(b'""', b"")
-    keys: int | None = bare.count(b":")
-    if b'"' in bare:
-        keys = None
-        bare = data.translate(None, _NOT_QUOTES_AND_BRACKETS).replace(b'""', b"")
-    nodes = 1 + data.count(b",") + bare.count(b"[") + bare.count(b"{")  # at most: commas inside strings count too
+    bare = _bare(data, _NOT_QUOTES_AND_BRACKETS)
+    # At most: commas inside strings count too; and of what a parser accepts, each value takes two bytes.
+    nodes = (len(data) + 1) // 2
+    if nodes > max_nodes:
+        nodes = 1 + data.count(b",") + bare.count(b"[") + bare.count(b"{")
     if b'"' in bare or nodes > max_nodes:
-        bare = _without_strings(data)
+        bare = _without_strings(_unescaped(data))
         nodes = 1 + bare.count(b",") + bare.count(b"[") + bare.count(b"{") - bare.count(b"[]") - bare.count(b"{}")
     # Longer than that, and either there are too many values, or a surplus closing bracket stops the parser before.
     brackets = bare.translate(_TO_BRACKETS, _NOT_BRACKETS)[: 4 * max_nodes + 4]
-    return _deeper(brackets, max_depth), nodes, keys
+    return _deeper(brackets, max_depth), nodes
+
+
+def _unescaped(data: bytes) -> bytes:
+    """Return `data` with only the quotes that begin or end a string."""
+    return data.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in data else data
+
+
+def _bare(data: bytes, drop: bytes) -> bytes:
+    """Return `data` without `drop` and without pairs of quotes.
+
+    A quote remains if and only if one of the other kept characters stands inside a string. It mostly doesn't, and
+    then all of them are the structure's.
+    """
+    return _unescaped(data).translate(None, drop).replace(b'""', b"")
 
 
 def _deeper(brackets: bytes, max_depth: int) -> bool:

@@ -25,7 +25,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from modelscope_ext.errors import LimitExceeded, MalformedMetadata
-from modelscope_ext.utils._json_scan import few_brackets, has_odd_numbers, lone_surrogate, shape
+from modelscope_ext.utils._json_scan import count_keys, few_brackets, has_odd_numbers, lone_surrogate, shape
 from modelscope_ext.utils.text import printable
 
 __all__ = [
@@ -45,7 +45,7 @@ MAX_NODES = 200_000
 MAX_ALIASES = 32
 MAX_DIGITS = 20
 
-_LARGE = 256 * 1024  # bytes; beyond, parsing takes so long that the garbage collector is worth a pause
+_LARGE = 16 * 1024  # bytes; beyond, the garbage collector is worth a pause, and counting keys beats building pairs
 _BOM = b"\xef\xbb\xbf"
 _WIDE = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
@@ -165,9 +165,8 @@ found '// small'. JSON has no comments: remove it.
     if len(data) > max_bytes:
         too_large(f"{len(data)} bytes", max_bytes, "json_bytes", file=file, source=source)
     text = decode_text(data, file=file, source=source)
-    keys = None
-    if len(data) > max_nodes or not few_brackets(data, max_depth):
-        too_deep, nodes, keys = shape(data, max_depth, max_nodes)
+    if len(data) >= 2 * max_nodes or not few_brackets(data, max_depth):
+        too_deep, nodes = shape(data, max_depth, max_nodes)
         if too_deep:
             too_large(f"nested more than {max_depth} deep", max_depth, "depth", file=file, source=source)
         if nodes > max_nodes:
@@ -183,7 +182,7 @@ found '// small'. JSON has no comments: remove it.
     if pausing:  # only trees are built, and the collector would walk them again and again as they grow
         gc.disable()
     try:
-        return _decode(text, make_dict, keys, max_digits, has_odd_numbers(data, max_digits))
+        return _decode(data, text, make_dict, max_digits)
     except json.JSONDecodeError as error:
         from modelscope_ext.utils._json_advice import explain
 
@@ -204,29 +203,33 @@ found '// small'. JSON has no comments: remove it.
             gc.enable()
 
 
-def _decode(text: str, make_dict: _MakeDict, keys: int | None, max_digits: int, careful: bool) -> Any:
-    """Build the value; a key that appears twice shows in fewer keys than the text has (`keys`, if counted)."""
+def _decode(data: bytes, text: str, make_dict: _MakeDict, max_digits: int) -> Any:
+    """Build the value of `text`, which is `data` decoded.
+
+    In what is large, pairs are built only to explain: a key that appears twice shows in fewer keys than colons.
+    """
     kind: Any = make_dict
-    if keys is not None and not careful and isinstance(kind, type) and issubclass(kind, dict):
+    careful = has_odd_numbers(data, max_digits)
+    if len(data) > _LARGE and not careful and isinstance(kind, type) and issubclass(kind, dict):
+        sizes: list[int] = []
+        stayed = sizes.append
         new: Any = dict.__new__
         fill = dict.update
-        stayed = 0
 
         def build(plain: dict[str, Any]) -> Any:
-            nonlocal stayed
-            stayed += len(plain)
+            stayed(len(plain))
             made = new(kind)
             fill(made, plain)
             return made
 
         def count(plain: dict[str, Any]) -> Any:
-            nonlocal stayed
-            stayed += len(plain)
+            stayed(len(plain))
             return plain
 
         hook = count if kind is dict else build
         value = json.JSONDecoder(object_hook=hook, parse_constant=_refuse_constant).decode(text)
-        if stayed == keys:
+        keys = sum(sizes)
+        if keys == data.count(b":") or keys == count_keys(data):
             return value
     return _decoder(make_dict, max_digits, careful).decode(text)
 
