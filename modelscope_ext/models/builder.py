@@ -99,6 +99,11 @@ class Backends:
         """Return all names, those of the table first. No backend is imported."""
         return tuple(dict.fromkeys(entry.name for entry in self._classes.entries))
 
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All sound entries; a new tuple after each registration."""
+        return self._classes.entries
+
     def loadable(self, *, builtins: bool = True) -> tuple[tuple[str, Backend], ...]:
         """Return name and instance of every backend whose own module imports; what fails is logged and left out.
 

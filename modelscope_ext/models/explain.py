@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from modelscope_ext.models.resolution import Reason, Resolution
+from modelscope_ext.models.snippets import native_snippet
 from modelscope_ext.utils.text import listing, printable
 
 __all__ = ["code", "explain"]
@@ -37,6 +38,10 @@ def code(resolution: Resolution) -> str:
             return snippet
     install = _install(resolution)
     advice = f" Install it: {install}" if install else ""
+    native = native_snippet(resolution)
+    if native:
+        name = printable(resolution.backend)
+        return f"# {name} cannot be loaded by modelscope_ext yet; load it with {name} itself.{advice}\n{native}"
     return f"# {printable(resolution.backend)} has no snippet here.{advice}\n"
 
 

@@ -19,9 +19,11 @@ __all__ = ["default_files", "memory_needed", "plan", "plan_of"]
 
 #: Endings of the files that libraries read beside the weights.
 _METADATA = (
-    ".json", ".txt", ".model", ".yaml", ".yml", ".jinja", ".tiktoken", ".vocab", ".bpe", ".mvn", ".py", ".spm",
+    ".json", ".txt", ".model", ".yaml", ".yml", ".jinja", ".tiktoken", ".vocab", ".bpe", ".mvn", ".spm",
     ".pbtxt",    ".jsonl", ".tsv", ".fst", ".cfg",
 )  # fmt: skip
+#: Metadata in which code may be named.
+_WITH_AUTO_MAP = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
 #: Files that belong to the repo, not to the model.
 _NOT_READ = ("readme", "license", "notice", "requirements", "changelog", ".git")
 #: Options that say where a model is, or what may be read of it.
@@ -93,22 +95,43 @@ def default_files(resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]
     """Return the metadata files beside the weights, and the weights that were chosen.
 
     Metadata are small files with a metadata ending in the model's own folder and in the folders of its weights, and,
-    for a pipeline, in every component's folder.
+    for a pipeline, in every component's folder. Code in the model's own folder is among them only where its metadata
+    ask for code (`auto_map`, a module or pipeline class of its own) or ModelScope would import it.
     """
     weights = set(resolution.weights.files)
     folders = {"", *(name.rpartition("/")[0] for name in weights)}
     if resolution.backend in ("diffusers", "sentence-transformers", "mindone"):
         folders |= {name.rpartition("/")[0] for name in snapshot.names if name.count("/") == 1}
+    endings = (*_METADATA, ".py") if _asks_for_code(resolution, snapshot) else _METADATA
     chosen = []
     for name in snapshot.names:
         folder, _, base = name.rpartition("/")
         small = snapshot.sizes[name] <= _LARGEST_METADATA
-        wanted = (
-            base.lower().endswith(_METADATA) and not base.lower().startswith(_NOT_READ) and not base.startswith(".")
-        )
+        wanted = base.lower().endswith(endings) and not base.lower().startswith(_NOT_READ) and not base.startswith(".")
         if name in weights or (folder in folders and small and wanted):
             chosen.append(name)
     return tuple(chosen)
+
+
+def _asks_for_code(resolution: Resolution, snapshot: Snapshot) -> bool:
+    """Whether the metadata name code of the model's own; the gates decide whether it may run."""
+    if resolution.backend == "modelscope":
+        return True
+    maps = (_document(snapshot, name) for name in _WITH_AUTO_MAP)
+    if any(isinstance(document, Mapping) and document.get("auto_map") for document in maps):
+        return True
+    index, modules = _document(snapshot, "model_index.json"), _document(snapshot, "modules.json")
+    if isinstance(index, Mapping) and isinstance(index.get("_class_name"), list):
+        return True
+    types = [item.get("type") for item in modules if isinstance(item, Mapping)] if isinstance(modules, list) else []
+    return any(not str(name).startswith("sentence_transformers.") for name in types)
+
+
+def _document(snapshot: Snapshot, name: str) -> Any:
+    try:
+        return snapshot.document(name) if name in snapshot and snapshot.has_text(name) else None
+    except ModelScopeExtError:  # reported where it decides something
+        return None
 
 
 def memory_needed(weights: Weights) -> Mapping[str, int]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from modelscope_ext.errors import AmbiguousModel, RegistryError
 from modelscope_ext.hub.locate import open_snapshot
 from modelscope_ext.metadata.evidence import collect
 from modelscope_ext.metadata.snapshot import Snapshot
@@ -24,7 +25,7 @@ from modelscope_ext.models.decision.not_a_model import refuse
 from modelscope_ext.models.decision.recognised import claim, find, library, precedence
 from modelscope_ext.models.decision.task_choice import TaskChoice, choose_tasks
 from modelscope_ext.models.decision.ties import break_tie
-from modelscope_ext.models.decision.weight_choice import choose_weights
+from modelscope_ext.models.decision.weight_choice import choice_finding, choose_weights
 from modelscope_ext.models.frameworks import canonical_framework
 from modelscope_ext.models.resolution import Finding, Match, Reason, Rejected, Resolution, Strength
 from modelscope_ext.utils.distributions import distributions
@@ -143,13 +144,16 @@ def decide(evidence: Evidence, asked: Asked, *, installed: bool = True, variant:
         refuse(evidence)
     pool = sorted([*claims, *twins(claims)], key=_rank)
     match, findings = _choose(evidence, pool, asked)
+    here = distributions() if installed else None
     if installed and asked.backend is None and asked.framework is None and match.strength < Strength.DECLARED:
-        match = break_tie(match, pool)
+        match = break_tie(match, pool, here)
     framework, framework_reasons, remarks = _framework(evidence, match, asked)
     findings += [*remarks, *broken]
     entry, choice = _class_and_tasks(evidence, match, framework, asked)
     because = _reasons(match, framework_reasons, choice.because, entry)
     weights = choose_weights(evidence, match, framework, variant)
+    chosen = choice_finding(evidence, weights)
+    findings += [chosen] if chosen else []
     needs = _requirements(evidence, match, weights.quantization, entry)
     return Resolution(
         source=evidence.source,
@@ -158,7 +162,7 @@ def decide(evidence: Evidence, asked: Asked, *, installed: bool = True, variant:
         tasks=tuple(choice.tasks),
         model_type=match.model_type or _fact(evidence, "model_type"),
         requirement_dependency=needs,
-        missing=_missing(needs) if installed else (),
+        missing=_missing(needs, here) if here is not None else (),
         loadable=match.loadable or entry is not None,
         weights=weights,
         because=because,
@@ -176,15 +180,23 @@ def _class_and_tasks(
         return None, choose_tasks(evidence, match, caller=asked.task)
     known = {"backend": match.backend, "framework": framework, "model_type": match.model_type}
     native = _fact(evidence, "native_type")
-    entry = MODELS.select(name=native, task=asked.task, **known)
+    entry = _select(name=native, task=asked.task, **known)
     choice = choose_tasks(evidence, match, caller=asked.task, registered=tuple(entry.task or ()) if entry else ())
     task = next(iter(choice.tasks), None)
     if task is not None:
-        entry = MODELS.select(name=native, task=task, **known) or entry
+        entry = _select(name=native, task=task, **known) or entry
     if entry is None and not match.loadable and choice.by_default:  # nobody else can load it: the class says for what
-        entry = next((MODELS.select(task=task, **known) for task in _tasks_for(match)), None)
+        entry = next((_select(task=task, **known) for task in _tasks_for(match)), None)
         choice = choose_tasks(evidence, match, caller=asked.task, registered=tuple(entry.task or ()) if entry else ())
     return entry, choice
+
+
+def _select(**known: str | None) -> Entry | None:
+    """Return the registered class for what is known; two that fit equally well are for the caller to settle."""
+    try:
+        return MODELS.select(**known)
+    except RegistryError as error:
+        raise AmbiguousModel(str(error)) from error
 
 
 def _tasks_for(match: Match) -> Iterator[str]:
@@ -339,7 +351,7 @@ def _requirements(evidence: Evidence, match: Match, quantization: str | None, en
     needs: list[str] = []
     row = library(match.backend)
     if match.backend in BACKENDS:
-        needs += BACKENDS.get(match.backend).requires
+        needs += _requires(match.backend)
     elif entry is None and row is not None and row.install.startswith("pip install ") and "+" not in row.install:
         needs += [name.strip('"') for name in row.install.removeprefix("pip install ").split()]
         needs = [match.backend if n.startswith("modelscope-ext") else n for n in needs]
@@ -350,13 +362,25 @@ def _requirements(evidence: Evidence, match: Match, quantization: str | None, en
     return tuple(dict.fromkeys(needs))
 
 
+#: Backend -> the entries there were when it was asked, and its requirements.
+_REQUIRES: dict[str, tuple[object, tuple[str, ...]]] = {}
+
+
+def _requires(name: str) -> tuple[str, ...]:
+    """Return a backend's own requirements; remembered while the same backends are registered."""
+    entries = BACKENDS.entries
+    known = _REQUIRES.get(name)
+    if known is None or known[0] is not entries:
+        known = _REQUIRES[name] = (entries, tuple(BACKENDS.get(name).requires))
+    return known[1]
+
+
 #: Requirements -> what was installed when they were checked, and the lines about those that are not met.
 _CHECKED: dict[tuple[str, ...], tuple[object, tuple[str, ...]]] = {}
 
 
-def _missing(needs: tuple[str, ...]) -> tuple[str, ...]:
+def _missing(needs: tuple[str, ...], now: object) -> tuple[str, ...]:
     """Return a line for each requirement that is not met; remembered until something is installed or removed."""
-    now = distributions()
     known = _CHECKED.get(needs)
     if known is None or known[0] is not now:
         lines = tuple(str(check) for check in check_requirements(needs) if not check.ok)

@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from modelscope_ext.metadata.snapshot import Snapshot
+from modelscope_ext.models.decision.recognised import library
 from modelscope_ext.models.resolution import Reason, Resolution, Source, Weights
 from modelscope_ext.models.resolve import resolve
+from modelscope_ext.models.snippets import SNIPPETS, native_snippet
+from modelscope_ext.models.tasks import TASKS
 
 MLM = {"model_type": "bert", "architectures": ["BertForMaskedLM"]}
 
@@ -64,14 +67,49 @@ def test_long_lists_of_reasons_are_cut() -> None:
 
 
 def test_a_library_without_snippet_says_how_to_get_it() -> None:
-    assert of({"config.json": {"architecture": "x", "pretrained_cfg": {}}}).code() == (
-        "# timm has no snippet here. Install it: pip install timm\n"
+    assert of({"config.pbtxt": 9, "1/model.onnx": 9}).code() == (
+        "# triton has no snippet here. Install it: pip install tritonclient\n"
     )
     info = Resolution(Source("local", path="m"), None, "acme")
     assert info.code() == "# acme has no snippet here.\n"  # a stranger's word is no package to install
     unloadable = Resolution(Source("local", path="m"), None, "acme", loadable=False)
     assert "acme is a backend that nothing here knows; pass backend= to choose another" in unloadable.explain()
     assert "pip install" not in unloadable.explain()
+
+
+def test_a_recognised_library_shows_its_own_words() -> None:
+    assert of({"config.json": {"architecture": "x", "pretrained_cfg": {}}}).code().splitlines() == [
+        "# timm cannot be loaded by modelscope_ext yet; load it with timm itself. Install it: pip install timm",
+        "import timm",
+        "",
+        "model = timm.create_model(\"local-dir:\" + '(mapping)', pretrained=True)",
+    ]
+    gguf = of({"m-Q4_K_M.gguf": 9, "m-Q8_0.gguf": 9}).code()
+    assert "Llama(model_path='(mapping)/m-Q4_K_M.gguf')" in gguf
+
+
+def test_a_snippet_fits_or_is_left_out() -> None:
+    whole = of({"model_index.json": {"_class_name": "FluxPipeline"}}).code()
+    assert "DiffusionPipeline.from_pretrained('(mapping)')" in whole
+    lora = of({"pytorch_lora_weights.safetensors": 9}).code()
+    assert "from_pretrained" not in lora and "modelscope-ext[diffusers]" in lora
+    draws = of({"flux1-dev-Q4_0.gguf": 9}).code()
+    assert "Llama" not in draws
+
+
+@pytest.mark.parametrize("name", SNIPPETS)
+def test_every_snippet_is_python_and_of_a_library_that_is_recognised(name: str) -> None:
+    backend, _, task = name.partition("/")
+    assert library(backend) is not None and (not task or task in TASKS)
+    odd = Source("local", path="a folder with 'quotes'")
+    text = native_snippet(
+        Resolution(
+            odd, None, backend, tasks=(task or "fill-mask",), weights=Weights(files=("w.bin",)),
+            because={"backend": (Reason("model_index.json", "_class_name", "X", ""),)},
+        )
+    )  # fmt: skip
+    compile(text, name, "exec")
+    assert "quotes" in text and "{" not in text
 
 
 @pytest.mark.pt

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from modelscope_ext.errors import NotAModel
+from modelscope_ext.errors import NotAModel, OptionError
 from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.models import plan as module
 from modelscope_ext.models.plan import default_files, plan
@@ -103,3 +103,35 @@ def test_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(module.Path, "read_text", none)
     taken = plan(snapshot({"config.json": MLM}), installed=False)
     assert taken.disk_free is None and taken.memory_free is None
+
+
+def test_code_is_planned_only_where_the_metadata_ask_for_it() -> None:
+    bert = {"model_type": "bert", "architectures": ["BertForMaskedLM"]}
+    sizes = {"model.safetensors": 9, "modeling_x.py": 9, "train.py": 9}
+    plain = Snapshot.from_mapping({"config.json": json.dumps(bert)}, sizes)
+    assert [f.name for f in plan(plain, installed=False).files] == ["config.json", "model.safetensors"]
+    own = {**bert, "auto_map": {"AutoModelForMaskedLM": "modeling_x.X"}}
+    asks = Snapshot.from_mapping({"config.json": json.dumps(own)}, sizes)
+    assert "modeling_x.py" in default_files(resolve(asks, installed=False), asks)
+    pipeline = Snapshot.from_mapping(
+        {"model_index.json": json.dumps({"_class_name": ["mine", "Pipe"]})}, {"mine.py": 9}
+    )
+    assert "mine.py" in default_files(resolve(pipeline, installed=False), pipeline)
+
+
+def test_one_of_several_quantised_copies_is_planned_and_the_choice_is_remarked() -> None:
+    listing = Snapshot.from_mapping({}, {"m-IQ2_M.gguf": 1, "m-Q4_K_M.gguf": 2, "m-Q8_0.gguf": 3, "mmproj-F16.gguf": 4})
+    info = resolve(listing, installed=False)
+    assert (info.weights.files, info.weights.quantization) == (("m-Q4_K_M.gguf",), "Q4_K_M")
+    (finding,) = (f for f in info.findings if f.code == "weights-choice")
+    assert "one of 3 quantised copies" in finding.message and "variant=" in finding.message
+    asked = resolve(listing, installed=False, variant="q8_0")
+    assert asked.weights.files == ("m-Q8_0.gguf",)
+    with pytest.raises(OptionError, match="There are"):
+        resolve(listing, installed=False, variant="Q9")
+
+
+def test_all_shards_of_the_chosen_copy_are_planned() -> None:
+    sizes = {f"m-{kind}-0000{n}-of-00002.gguf": n for kind in ("Q4_K_M", "Q8_0") for n in (1, 2)}
+    info = resolve(Snapshot.from_mapping({}, sizes), installed=False)
+    assert info.weights.files == ("m-Q4_K_M-00001-of-00002.gguf", "m-Q4_K_M-00002-of-00002.gguf")

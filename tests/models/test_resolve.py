@@ -235,6 +235,39 @@ class TestFrameworkAndTies:
         assert of(files, installed=True, backend="transformers").backend == "transformers"
         assert of(files, installed=True, cfg_dict={"backend": "transformers"}).backend == "transformers"
 
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"modules.json": [{"type": "sentence_transformers.models.Transformer"}]},
+            {"README.md": card(library_name="transformers")},
+        ],
+        ids=["a format", "a card that names the library"],
+    )
+    def test_a_stronger_claim_is_no_tie(self, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]) -> None:
+        monkeypatch.setattr(ties, "is_installed", lambda name: name == "onnxruntime")
+        info = of({"config.json": MLM, "model.safetensors": 9, "onnx/model.onnx": 9, **more}, installed=True)
+        assert info.framework == "pytorch"
+
+    @pytest.mark.parametrize("config", [LLM, None], ids=["readable", "a format"])
+    def test_twins_are_tied_whatever_their_claim(self, monkeypatch: pytest.MonkeyPatch, config: Any) -> None:
+        files = {"config.json": config} if config else {"model_index.json": {"_class_name": "FluxPipeline"}}
+        monkeypatch.setenv("MODELSCOPE_EXT_FRAMEWORK", "mindspore")
+        assert of(files, installed=True).backend == "mindone"
+        monkeypatch.setenv("MODELSCOPE_EXT_FRAMEWORK", "onnx")
+
+    def test_nothing_installed_changes_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ties, "is_installed", lambda name: False)
+        files = {"config.json": MLM, "model.safetensors": 9, "onnx/model.onnx": 9}
+        assert of(files, installed=True).backend == of(files, installed=False).backend == "transformers"
+
+    def test_two_registered_classes_that_fit_alike_are_ambiguous(self) -> None:
+        with MODELS.temporary():
+            for name in ("One", "Two"):
+                path = f"somewhere:{name}"
+                MODELS.register_module(module_name=name, module_cls=path, backend="transformers", task="fill-mask")
+            with pytest.raises(AmbiguousModel, match="equally good"):
+                of({"config.json": MLM, "model.safetensors": 9})
+
     def test_no_tie_is_broken_towards_what_cannot_run_the_task(self, monkeypatch: pytest.MonkeyPatch) -> None:
         detector = {"model_type": "detr", "architectures": ["DetrForObjectDetection"]}
         monkeypatch.setattr(ties, "is_installed", lambda name: name == "onnxruntime")

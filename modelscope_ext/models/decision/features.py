@@ -165,7 +165,8 @@ def _parse_one(word: str) -> _Condition:
     if not any(c in text for c in "*?["):
         return _Condition(text, "name", negated, text)
     pattern = text.removeprefix("**/")
-    literal = max(re.split(r"\*|\?|\[[^]]*\]", pattern), key=len)
+    # An extension is in nearly every folder; any other part of the name is rarer.
+    literal = max(re.split(r"\*|\?|\[[^]]*\]", pattern), key=lambda part: (bool(part) and part[0] != ".", len(part)))
     return _Condition(text, "pattern", negated, pattern, literal=literal, anywhere=pattern != text or "/" in pattern)
 
 

@@ -31,8 +31,14 @@ _PACKAGES: Mapping[str, tuple[str, ...]] = {
 _VARIABLE = "MODELSCOPE_EXT_FRAMEWORK"
 
 
-def break_tie(match: Match, pool: Iterable[Match]) -> Match:
-    """Return `match`, or the rival in `pool` that loads the same folder and is preferred here."""
+def break_tie(match: Match, pool: Iterable[Match], here: object = None) -> Match:
+    """Return `match`, or the rival in `pool` that loads the same folder and is preferred here.
+
+    Args:
+        match: The strongest claim.
+        pool: All claims.
+        here: What is installed, as `distributions()` gives it: answers are remembered while it is the same object.
+    """
     if match.backend not in _PACKAGES:
         return match
     rivals = [m for m in pool if m.backend in _PACKAGES and m.framework != match.framework and _tied(match, m)]
@@ -45,8 +51,10 @@ def break_tie(match: Match, pool: Iterable[Match]) -> Match:
         for rival in rivals:
             if rival.framework == wanted:
                 return _switched(rival, Reason("(environment)", _VARIABLE, wanted, "asked for in the environment"))
-    ready = next((rival for rival in rivals if _ready(rival) and _serves(rival)), None)
-    if ready is None or _ready(match):
+    if _ready(match, here):
+        return match
+    ready = next((rival for rival in rivals if _ready(rival, here) and _serves(rival)), None)
+    if ready is None:
         return match
     lacking = ", ".join(name for name in _PACKAGES[match.backend] if not is_installed(name))
     text = f"{ready.backend} is installed here; {match.backend} lacks {lacking}"
@@ -61,8 +69,19 @@ def _tied(match: Match, rival: Match) -> bool:
     return rival.backend in TWINS.get(match.backend, ()) or match.strength <= Strength.READABLE
 
 
-def _ready(match: Match) -> bool:
-    return all(is_installed(name) for name in _PACKAGES[match.backend])
+#: What was installed when it was asked, by whom, and the answers.
+_answers: tuple[object, object, dict[str, bool]] = (None, None, {})
+
+
+def _ready(match: Match, here: object) -> bool:
+    """Whether the packages are there; remembered until something is installed or removed."""
+    global _answers
+    if here is None or _answers[0] is not here or _answers[1] is not is_installed:
+        _answers = (here, is_installed, {})
+    known = _answers[2]
+    if match.backend not in known:
+        known[match.backend] = all(is_installed(name) for name in _PACKAGES[match.backend])
+    return known[match.backend]
 
 
 def _serves(match: Match) -> bool:

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from modelscope_ext.errors import OptionError
-from modelscope_ext.models.resolution import Match, Weights
+from modelscope_ext.models.resolution import Finding, Match, Weights
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
     from modelscope_ext.metadata.weights import WeightFile
 
-__all__ = ["choose_weights", "quantization_of"]
+__all__ = ["choice_finding", "choose_weights", "quantization_of"]
 
 #: Framework -> weight formats it can read, the preferred first.
 _FORMATS: Mapping[str, tuple[str, ...]] = {
@@ -60,6 +60,8 @@ def choose_weights(evidence: Evidence, match: Match, framework: str | None, vari
         return Weights(quantization=quantization_of(evidence, ()))
     if form == "onnx":
         some = _graphs(some, variant)
+    elif form == "gguf":
+        some = _quantised(some, variant)
     else:
         some = _of_variant(_of_stem(some, match.backend), variant)
     names = _shards(evidence, some)
@@ -74,6 +76,18 @@ def choose_weights(evidence: Evidence, match: Match, framework: str | None, vari
     return Weights(
         form, names, size, chosen, dtypes, sum(dtypes.values()) if complete else None, quantization_of(evidence, some)
     )
+
+
+def choice_finding(evidence: Evidence, weights: Weights) -> Finding | None:
+    """Return a remark when one of several quantised copies was chosen: which, and how to choose another."""
+    if weights.format != "gguf" or not weights.files:
+        return None
+    others = sorted({w.variant for w in evidence.weights if w.format == "gguf" and w.variant and not _extra(w)})
+    if len(others) < 2:
+        return None
+    name = weights.files[0]
+    text = f"{printable(name)} is one of {len(others)} quantised copies; variant= takes another: {listing(others)}"
+    return Finding("weights-choice", "info", name, "variant", text)
 
 
 def quantization_of(evidence: Evidence, files: Iterable[WeightFile]) -> str | None:
@@ -134,6 +148,27 @@ def _of_variant(files: list[WeightFile], variant: str | None) -> list[WeightFile
         whole = [w for w in wanted if w.shard is None]
         kept += whole if whole and len(whole) < len(wanted) else wanted
     return kept
+
+
+#: The copy of a quantised model that is taken unasked: what its tools take by default, then the next in quality.
+_QUANTISED = ("Q4_K_M", "Q4_K_S", "Q5_K_M", "Q4_0", "Q5_K_S", "Q6_K", "Q8_0", "Q3_K_M", "BF16", "F16", "FP16", "F32")
+
+
+def _quantised(files: list[WeightFile], variant: str | None) -> list[WeightFile]:
+    """Of the quantised copies keep one with all its shards; projectors and drafts beside it are no copies of it."""
+    models = [w for w in files if not _extra(w)] or files
+    if variant is not None:
+        wanted = next((w.variant for w in models if (w.variant or "").lower() == variant.lower()), variant)
+        return _of_variant(models, wanted)
+    order = {name: number for number, name in enumerate(_QUANTISED)}
+    first = min(models, key=lambda w: (order.get((w.variant or "").upper().removeprefix("UD-"), len(order)), w.name))
+    if first.shard is None:
+        return [first]
+    return [w for w in models if w.variant == first.variant and w.folder == first.folder and w.shard is not None]
+
+
+def _extra(weight: WeightFile) -> bool:
+    return "mmproj" in weight.name.lower() or "imatrix" in weight.name.lower()
 
 
 def _graphs(files: list[WeightFile], variant: str | None) -> list[WeightFile]:
