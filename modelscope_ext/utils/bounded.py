@@ -346,6 +346,12 @@ def parse_yaml(
     """
     if len(data) > max_bytes:
         too_large(f"{len(data)} bytes", max_bytes, "json_bytes", file=file, source=source)
+    if max_depth >= 2 and len(data) <= max_nodes:
+        from modelscope_ext.utils._yaml_flat import flat
+
+        simple = flat(data)
+        if simple is not None:
+            return simple
     text = decode_text(data, file=file, source=source)
     from modelscope_ext.utils._yaml_events import build
 
