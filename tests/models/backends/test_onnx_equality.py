@@ -52,6 +52,25 @@ def test_text_classification_equals_transformers(exported, options):
     assert_equal(found, expected)
 
 
+@pytest.mark.parametrize("problem", ["regression", "multi_label_classification", "single_label_classification"])
+def test_what_config_json_says_of_the_problem_is_followed(exported, tmp_path, problem):
+    folder = Path(shutil.copytree(exported("text-classification"), tmp_path / "problem"))
+    edit(folder, "config.json", problem_type=problem)
+    found = predict(folder, "text-classification", TEXTS, top_k=None)
+    assert_equal(found, native(folder, "text-classification", TEXTS, top_k=None))
+    inside = all(0 <= row["score"] <= 1 for rows in found for row in rows)
+    whole = all(abs(sum(row["score"] for row in rows) - 1) < 1e-5 for rows in found)
+    assert (inside, whole) == (problem != "regression", problem == "single_label_classification")
+
+
+def test_one_label_is_a_probability_of_its_own(exported):
+    folder = exported("text-ranking")
+    found = predict(folder, "text-classification", TEXTS)
+    expected = [rows[0]["score"] for rows in native(folder, "text-classification", TEXTS)]
+    assert {row["label"] for row in found} == {"LABEL_0"}
+    assert_equal([row["score"] for row in found], expected, tolerance=1e-6)
+
+
 def test_text_pairs_equal_transformers(exported):
     folder = exported("text-classification")
     pairs = [{"text": "a cat", "text_pair": "a dog sat"}, {"text": "who", "text_pair": "john"}]

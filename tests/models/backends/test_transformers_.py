@@ -268,6 +268,27 @@ def test_a_cross_encoders_activation_comes_from_a_closed_table(tmp_path: Path) -
         Transformers().predict(loaded, "text-ranking", ask)
 
 
+def test_every_name_of_the_table_is_the_function_it_names(tmp_path: Path) -> None:
+    import torch
+
+    from modelscope_ext.models.backends._transformers.text import _ACTIVATIONS
+
+    loaded = load("text-ranking", tmp_path / "m")
+    ask = [{"query": "who?", "documents": TEXTS}]
+
+    def scores(name: str) -> torch.Tensor:
+        loaded.native.config.sentence_transformers = {"activation_fn": name}
+        (ranked,) = Transformers().predict(loaded, "text-ranking", ask)
+        return torch.tensor([row["score"] for row in ranked])
+
+    plain = scores("torch.nn.modules.linear.Identity")
+    assert plain.max() - plain.min() > 0.1
+    assert set(_ACTIVATIONS) >= {"torch.nn.Sigmoid", "torch.nn.Identity"}
+    for name in _ACTIVATIONS:
+        module = getattr(torch.nn, name.rpartition(".")[2])()
+        assert torch.allclose(scores(name), module(plain), atol=1e-6), name
+
+
 def test_answers_out_of_a_long_context(tmp_path: Path) -> None:
     loaded = load("question-answering", tmp_path / "m")
     ask = [{"question": "who?", "context": " ".join(TEXTS * 8)}]
