@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+# `-m` puts the working directory first on sys.path: inside a model's folder its json.py would be ours.
+if sys.path and sys.path[0] in ("", os.getcwd()):  # noqa: PTH109
+    del sys.path[0]
 
 from modelscope_ext.cli import main
 

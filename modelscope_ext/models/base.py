@@ -22,6 +22,7 @@ from modelscope_ext.errors import ModelScopeExtError, OptionError
 from modelscope_ext.models.backend import Backend, Loaded
 from modelscope_ext.models.hooks import call_hook, library_errors, named, overrides
 from modelscope_ext.models.resolution import Resolution
+from modelscope_ext.utils.imports import away_from
 from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Model:
                 f"{type(self).__name__} has no forward() and no backend to run it; override forward(inputs, **options)"
             )
         task = options.pop("task")
-        with library_errors(f"{self._engine.name} failed at {task}"):
+        with library_errors(f"{self._engine.name} failed at {task}"), away_from(self.__dict__.get("model_dir")):
             return list(self._engine.predict(self._loaded, task, inputs, **options))
 
     def postprocess(self, outputs: Any, **options: Any) -> Any:

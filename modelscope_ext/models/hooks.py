@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from modelscope_ext.errors import ModelScopeExtError
+from modelscope_ext.errors import MalformedMetadata, ModelScopeExtError
 from modelscope_ext.utils.text import printable
 
 __all__ = ["call_hook", "library_errors", "named", "overrides"]
@@ -72,3 +72,7 @@ def library_errors(doing: str) -> Iterator[None]:
         if type(error).__name__ == "OutOfMemoryError":
             raise
         raise ModelScopeExtError(f"{doing}: {type(error).__name__}: {printable(str(error), 400)}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # Rust's, of tokenizers and safetensors; no Exception
+            raise
+        raise MalformedMetadata(f"{doing}, over a damaged file: {printable(str(error), 400)}") from error

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from modelscope_ext.errors import (
     BackendNotLoadable,
     ConfigError,
+    MalformedMetadata,
     MissingRequirement,
     ModelNotFound,
     ModelScopeExtError,
@@ -24,9 +25,11 @@ from modelscope_ext.errors import (
 from modelscope_ext.models import gate, modelscope_form
 from modelscope_ext.models.backend import Backend, Loaded
 from modelscope_ext.models.base import Model
+from modelscope_ext.models.gate.unchanged import check_unchanged, marks
 from modelscope_ext.models.memory import collector_off
 from modelscope_ext.models.request import KEYWORDS, Request, unknown_keyword
 from modelscope_ext.models.resolution import Reason, Resolution, Source
+from modelscope_ext.utils.imports import away_from
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
 if TYPE_CHECKING:
@@ -71,6 +74,7 @@ def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any)
     grants = request.grants
     where = {name: request.values[name] for name in _LOCATION if name in request.values}
     snapshot = open_snapshot(model, limits=grants.limits, **where)
+    seen = marks(snapshot.folder, snapshot.names) if snapshot.folder is not None else {}
     evidence = collect(snapshot, cfg_dict=request.get("cfg_dict"), limits=grants.limits)
     gate.check_task(request.get("task"), evidence, snapshot, grants)
     asked = {**_of_class(model_class), **request.resolve_options()}
@@ -88,8 +92,14 @@ def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any)
     gate.check_floors(resolution, files, choice.engine)
     gate.gate_b(resolution, snapshot, files, grants)
     options = {**request.load_options(), **request.extra, "task": request.get("task") or resolution.default_task}
-    with collector_off():
-        return _built(choice, folder, resolution, evidence, {**options, "grants": grants})
+    with collector_off(), away_from(None if choice.own else folder):
+        made = _built(choice, folder, resolution, evidence, {**options, "grants": grants})
+    try:
+        check_unchanged(folder, seen, files, source=str(snapshot.source))
+    except ModelScopeExtError:
+        made.close()
+        raise
+    return made
 
 
 def adopt(native: Any, *, task: str | None = None, preprocessor: Any = None) -> Model:
@@ -376,8 +386,15 @@ def _load(choice: _Choice, folder: Path, resolution: Resolution, options: dict[s
         return choice.kind.load(folder, resolution, **taken)
     except (ModelScopeExtError, MemoryError, AssertionError, NotImplementedError):
         raise
-    except Exception as error:
+    except BaseException as error:
         said = printable(str(error), 400)
+        if type(error).__name__ == "PanicException":  # Rust's, of tokenizers and safetensors; no Exception
+            source = str(resolution.source)
+            raise MalformedMetadata(
+                f"{resolution.backend} could not read a damaged file of {printable(source)}: {said}", source=source
+            ) from error
+        if not isinstance(error, Exception):
+            raise
         raise ModelScopeExtError(
             f"{resolution.backend} could not load {printable(str(resolution.source))}: {type(error).__name__}: {said}"
         ) from error

@@ -14,16 +14,13 @@ from typing import Any
 from modelscope_ext.errors import OptionError, RedirectRefused
 from modelscope_ext.safety.limits import DEFAULT_LIMITS, Limits
 from modelscope_ext.utils.record import Record
+from modelscope_ext.utils.revocation import NO_REMOTE_CODE, revoked
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
 __all__ = ["NO_REMOTE_CODE", "Grants"]
 
-#: The environment variable that revokes `trust_remote_code`, whatever the call says.
-NO_REMOTE_CODE = "MODELSCOPE_EXT_NO_REMOTE_CODE"
-
 _PICKLE = ("weights_only", "full", False)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_OFF = frozenset(("", "0", "false", "no", "off"))
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ class Grants(Record):
     @property
     def revoked(self) -> bool:
         """Whether the environment forbids code from models, whatever the call says."""
-        return os.environ.get(NO_REMOTE_CODE, "").strip().lower() not in _OFF
+        return revoked()
 
     @property
     def may_run_code(self) -> bool:

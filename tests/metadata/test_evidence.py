@@ -184,7 +184,7 @@ def test_tags_of_another_library_are_kept_although_the_file_is_not_read():
 
 def test_e18_a_python_tag_is_a_danger():
     hostile = {"config.yaml": "a: !!python/object/apply:os.system [x]\n"}
-    with pytest.raises(MalformedMetadata, match="os.system is outside YAML's core schema"):
+    with pytest.raises(MalformedMetadata, match=r"os\.system is outside YAML's core schema"):
         gather(hostile)
     evidence = gather({**hostile, "config.json": "{}"})
     assert [(f.code, f.level) for f in evidence.findings] == [("yaml-python-tag", "danger")]

@@ -15,11 +15,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from modelscope_ext.errors import RemoteCodeFailed, RemoteCodeRefused
+from modelscope_ext.utils.revocation import NO_REMOTE_CODE, revoked
 from modelscope_ext.utils.text import printable
 
 __all__ = ["refuse_unless_trusted", "run"]
-
-_REVOKE = "MODELSCOPE_EXT_NO_REMOTE_CODE"
 
 
 def refuse_unless_trusted(trusted: bool, data: bytes, file: str, *, field: str | None = None, by: str = "") -> None:
@@ -32,13 +31,12 @@ def refuse_unless_trusted(trusted: bool, data: bytes, file: str, *, field: str |
         field: The key that names the file, if another file does.
         by: That other file.
     """
-    revoked = os.environ.get(_REVOKE, "") not in ("", "0")
-    if trusted and not revoked:
+    if trusted and not revoked():
         return
     from hashlib import sha256
 
     named = f" {printable(by)}: {field} names it." if by else ""
-    advice = f"Unset {_REVOKE}, which revokes it." if trusted else "Read it, then pass trust_remote_code=True."
+    advice = f"Unset {NO_REMOTE_CODE}, which revokes it." if trusted else "Read it, then pass trust_remote_code=True."
     raise RemoteCodeRefused(
         f"Refused to run {printable(file)} (nothing was executed): a .py configuration is a program.{named} "
         f"Would run: sha256:{sha256(data).hexdigest()}. {advice}",
