@@ -332,6 +332,23 @@ def test_a_video_needs_no_package_when_it_is_an_array(tmp_path: Path) -> None:
     assert second == picked
 
 
+@pytest.mark.parametrize(("family", "expected"), [("image-classification", [3]), ("object-detection", [1, 1, 1])])
+def test_pictures_run_together_where_the_processor_makes_them_alike(
+    family: str, expected: list[int], tmp_path: Path
+) -> None:
+    """Of three sizes, a processor with height and width makes one; one that keeps the proportions makes three."""
+    from PIL import Image
+
+    loaded = load(family, tmp_path / "m")
+    images = [Image.radial_gradient("L").resize(size).convert("RGB") for size in ((48, 40), (40, 40), (64, 32))]
+    seen: list[int] = []
+    loaded.native.register_forward_pre_hook(
+        lambda _module, args, keywords: seen.append(len((*args, *keywords.values())[0])), with_kwargs=True
+    )
+    Transformers().predict(loaded, family, images, batch_size=3)
+    assert seen == expected
+
+
 def test_a_url_in_a_chat_is_not_fetched(tmp_path: Path) -> None:
     loaded = load("image-text-to-text", tmp_path / "m")
     ask = [{"role": "user", "content": [{"type": "image", "url": "https://example.org/x.png"}]}]

@@ -72,11 +72,13 @@ def _load_one_part(folder: Folder, kind: str) -> Any:
         raise missing_package(folder, there[0], error) from error
     except Exception as error:
         detail = printable(" ".join(str(error).split()), 400)
+        # The settings were parsed before; what the library could not read is the vocabulary, if there is one.
+        blamed = next((file for file in there if not file.endswith("_config.json")), there[0])
         raise MalformedMetadata(
-            f"{folder.name}: the {kind.replace('_', ' ')} in {there[0]} cannot be used "
+            f"{folder.name}: the {kind.replace('_', ' ')} in {blamed} cannot be used "
             f"({type(error).__name__}: {detail})",
             source=folder.name,
-            file=there[0],
+            file=blamed,
         ) from error
     if isinstance(part, transformers.ProcessorMixin) != (kind == "processor"):
         # AutoProcessor gives a lone tokenizer where there is no processor, the others a whole processor.

@@ -199,9 +199,8 @@ def classify_video(session: Session, items: Sequence[Any], options: dict[str, An
 def _seen(session: Session, items: Sequence[Any], options: dict[str, Any]) -> list[Any]:
     """Run the pipeline; images that the processor leaves with different sizes go into different batches."""
     processor = session.part("image_processor")
-    one_size = set(getattr(processor, "size", None) or ()) == {"height", "width"} or getattr(
-        processor, "do_center_crop", False
-    )
+    size = dict(getattr(processor, "size", None) or {})
+    one_size = set(size) == {"height", "width"} or bool(getattr(processor, "do_center_crop", False))
     images = [rgb(item) for item in items]
     return session.run_alike(images, (lambda _: None) if one_size else (lambda image: image.size), **options)
 
