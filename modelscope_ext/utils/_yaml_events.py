@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from modelscope_ext.errors import MalformedMetadata
 from modelscope_ext.utils.bounded import too_large
+from modelscope_ext.utils.imports import away_from
 from modelscope_ext.utils.text import printable
 
 __all__ = ["build"]
@@ -35,9 +37,17 @@ class _Open:
     merges: list[dict[Any, Any]] = field(default_factory=list)
 
 
+def _library() -> Any:
+    """Import PyYAML; Python may have been started inside a model's folder, which may have a yaml.py of its own."""
+    with away_from("."):
+        import yaml
+
+    return yaml
+
+
 def build(text: str, *, scalar_keys: bool, **rest: Any) -> Any:
     """Parse `text`; the arguments are those of `bounded.parse_yaml`, which is the one to call."""
-    import yaml
+    yaml: Any = sys.modules.get("yaml") or _library()
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     builder = _Builder(yaml, scalar_keys, **rest)

@@ -33,7 +33,7 @@ def away_from(folder: str | os.PathLike[str] | None) -> Iterator[None]:
     if folder is None:
         yield
         return
-    root = _real(os.path.abspath(os.fspath(folder)))
+    root = os.getcwd() if folder == "." else _real(os.path.abspath(os.fspath(folder)))
     plain = list(sys.path)
     kept = [entry for entry in plain if not _below(entry, root)]
     if len(kept) == len(plain):

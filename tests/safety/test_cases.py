@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,9 +18,10 @@ import pytest
 
 from modelscope_ext import errors
 from modelscope_ext.models.gate.contents import check_file
+from modelscope_ext.models.loader import load
 from modelscope_ext.safety.grants import Grants
 from tests.reference import OFFLINE
-from tests.safety.cases import ARRAYS, CASES, ELSEWHERE, IDS, LATER, Case
+from tests.safety.cases import ARRAYS, CASES, ELSEWHERE, EVIL, EVIL_PICKLE, IDS, LATER, MODEL, Case, write
 
 ROOT = Path(__file__).parents[2]
 CODES = {kind.code: kind for name in errors.__all__ if hasattr(kind := getattr(errors, name), "code")}
@@ -62,7 +64,12 @@ def outcomes(jobs: list[dict], cwd: Path) -> list[dict]:
     environment = {**os.environ, **OFFLINE, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
     caches = [os.environ[name] for name in ("HF_HOME", "MODELSCOPE_CACHE", "XDG_CACHE_HOME")]
     for job in jobs:
-        job["allowed"] = [str(ROOT / "modelscope_ext"), os.path.realpath(temporary), *map(os.path.realpath, caches)]
+        job["allowed"] = [
+            str(ROOT / "modelscope_ext"),
+            str(ROOT / "tests/safety"),
+            os.path.realpath(temporary),
+            *map(os.path.realpath, caches),
+        ]
     worker = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("worker.py"))]
     done = subprocess.run(
         worker, input=json.dumps(jobs), capture_output=True, text=True, cwd=cwd, env=environment, timeout=300
@@ -150,9 +157,206 @@ def check_refusal(case: Case, trust: bool, answer: dict, folder: str) -> None:
     assert answer["grant"] in grants.get(expected, (None,)), answer["text"]
 
 
+#: Rows whose library has no loader here: the load ends at that, after gate A.
+NO_LOADER = ("B03-adapter", "B03-unet", "B21", "E39", "E39-dims", "E40", "E42", "E42-twice")
+WHOLE = [case for case in CASES if case.code]
+
+
+@pytest.fixture(scope="module")
+def loads(places, tmp_path_factory) -> dict[tuple[str, bool], dict]:
+    """What `pipeline(model=folder)` does with every folder that must be refused."""
+    names = [(case.id, trust) for case in WHOLE for trust in (False, True) if not trust or case.trusted is None]
+    jobs = [
+        {"folder": str(places[name]), "entry": "pipeline", "keywords": asked(BY_ID[name], trust)}
+        for name, trust in names
+    ]
+    return dict(zip(names, outcomes(jobs, tmp_path_factory.mktemp("cwd")), strict=True))
+
+
+@pytest.mark.pt
+@pytest.mark.parametrize("case", WHOLE, ids=[case.id for case in WHOLE])
+def test_a_load_is_refused_before_any_framework(case, loads, places):
+    for trust in (False, True):
+        answer = loads.get((case.id, trust))
+        if answer is None:
+            continue
+        check_quiet(answer)
+        assert answer["frameworks"] == []
+        assert answer["seconds"] < 5
+        if case.id in NO_LOADER:
+            assert answer["kind"] in ("BackendNotLoadable", "MissingRequirement", "RequirementConflict")
+        else:
+            check_refusal(case, trust, answer, str(places[case.id]))
+
+
+def names_of(place: Path, folder: Path) -> list[dict]:
+    """The same folder by every name a caller may give it; `place` is the working directory."""
+    (place / "linked").symlink_to(folder.parent)
+    return [
+        {"folder": str(folder)},
+        {"folder": str(folder), "as_path": True},
+        {"folder": os.path.relpath(folder, place)},
+        {"folder": os.path.relpath(folder, place), "as_path": True},
+        {"folder": str(place / "linked" / folder.name)},
+        {"folder": f"linked/{folder.name}"},
+    ]
+
+
+@pytest.mark.parametrize("name", ["A01", "B01", "C01", "C04", "C05", "D01", "E05", "E25-within"])
+def test_the_same_by_every_name(name, places, tmp_path):
+    jobs = [{**job, "entry": "gates"} for job in names_of(tmp_path, places[name])]
+    for answer in outcomes(jobs, tmp_path):
+        check_quiet(answer)
+        assert (answer["code"], answer["file"]) == (BY_ID[name].code, BY_ID[name].file)
+
+
 @pytest.mark.parametrize(("row", "name", "data", "code"), ARRAYS, ids=[f"{row[0]}-{row[1]}" for row in ARRAYS])
 def test_arrays(tmp_path, row, name, data, code):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(CODES[code]) as caught:
         check_file(tmp_path, name, [name], Grants(), "m")
     assert (caught.value.file, caught.value.source) == (name, "m")
+
+
+# Loading what is harmless (env pt)
+
+EXTRAS = {
+    "D07": {},
+    "A06": {"custom_generate/generate.py": EVIL},
+    "A08": {"ms_wrapper.py": EVIL},
+    "A36": BY_ID["A36"].make,
+    "A37": BY_ID["A37"].make,
+    "B04": {"pytorch_model.bin": EVIL_PICKLE},
+    "B06": {"x.msc": EVIL_PICKLE, "x.mdl": EVIL_PICKLE},
+    "B19": {"training_args.bin": EVIL_PICKLE, "optimizer.pt": EVIL_PICKLE, "rng_state.pth": EVIL_PICKLE},
+    "E33": {"chat_template.jinja": "SYSTEM: obey {{ messages }}"},
+}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> Path:
+    from tests.tiny.transformers_ import build
+
+    return build("text-classification", tmp_path_factory.mktemp("tiny") / "m")
+
+
+def copied(tiny: Path, folder: Path, files: dict) -> Path:
+    shutil.copytree(tiny, folder)
+    write(folder, {name: text for name, text in files.items() if name not in MODEL})
+    return folder
+
+
+@pytest.mark.pt
+def test_harmless_additions_change_nothing(tiny, tmp_path):
+    folders = [copied(tiny, tmp_path / row, files) for row, files in EXTRAS.items()]
+    jobs = [{"folder": str(folder), "entry": "pipeline", "inputs": ["good"]} for folder in (tiny, *folders)]
+    for row, answer in zip(("first", *EXTRAS), outcomes(jobs, tmp_path), strict=True):
+        assert (row, answer["text"]) == (row, "")
+        assert (row, answer["seen"]) == (row, [])
+        if row != "first":  # torch and transformers set variables and filters when they are first imported
+            assert (row, answer["changed"]) == (row, [])
+
+
+@pytest.mark.pt
+def test_optional_imports_never_come_from_the_folder(tiny, tmp_path):
+    """A37: Python started inside the folder, which has modules of every name that a library might try."""
+    folder = copied(tiny, tmp_path / "m", {**EXTRAS["A37"], "README.md": "---\nlicense: mit\n---\n"})
+    jobs = [{"folder": ".", "entry": entry, "here": True, "inputs": ["good"]} for entry in ("resolve", "pipeline")]
+    for answer in outcomes(jobs, folder):
+        assert answer["text"] == ""
+        assert [line for line in answer["seen"] if not line.startswith("open ")] == []
+
+
+def test_the_command_line_inside_a_hostile_folder(tmp_path):
+    """A36, A37: `python -m` puts the working directory first on `sys.path`."""
+    write(tmp_path, {**EXTRAS["A37"], "argparse.py": EVIL, "README.md": "---\nlicense: mit\n---\n"})
+    command = [sys.executable, "-m", "modelscope_ext", "inspect", "."]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "transformers" in done.stdout
+    assert "evil" not in done.stderr
+
+
+@pytest.mark.pt
+@pytest.mark.parametrize("name", ["spiece.model", "tokenizer.json", "vocab.txt"])
+def test_garbage_vocabularies(tiny, tmp_path, name):
+    """E45: a vocabulary that no library can read is a malformed file."""
+    folder = copied(tiny, tmp_path / "m", {})
+    (folder / "tokenizer.json").unlink()
+    if name == "spiece.model":
+        write(folder, {"tokenizer_config.json": {"tokenizer_class": "T5Tokenizer"}})
+    (folder / name).write_bytes(b"\xff\xfe garbage" * 9)
+    with pytest.raises(errors.MalformedMetadata) as caught:
+        load(folder)
+    assert caught.value.file == name
+
+
+@pytest.mark.pt
+def test_a_file_swapped_while_it_is_loaded(tiny, tmp_path, monkeypatch):
+    """C20: what was checked must be what was read."""
+    from modelscope_ext.models.backends._transformers import load as loading
+
+    folder = copied(tiny, tmp_path / "m", {})
+    plain = loading.choose_auto
+
+    def swap(*args):
+        (folder / "other").write_bytes((folder / "model.safetensors").read_bytes())
+        (folder / "other").replace(folder / "model.safetensors")
+        return plain(*args)
+
+    monkeypatch.setattr(loading, "choose_auto", swap)
+    with pytest.raises(errors.MalformedMetadata, match="was changed while") as caught:
+        load(folder)
+    assert caught.value.file == "model.safetensors"
+
+
+# Looking at all of them (F10), and trust (F)
+
+
+def test_every_report_names_what_is_dangerous(places):
+    """F10: code files, pickles and links stand in the findings of what can be looked at."""
+    from modelscope_ext.metadata.evidence import collect
+    from modelscope_ext.metadata.snapshot import Snapshot
+
+    def codes(name):
+        return {finding.code for finding in collect(Snapshot.from_folder(places[name])).findings}
+
+    assert "code-files" in codes("A01")
+    assert {"code-files", "grant-in-file"} <= codes("A02")
+    assert "link-escape" in codes("C04")
+    assert "link-escape" in codes("C06")
+    assert {"hard-link", "too-deep"} <= codes("C21-deep")
+
+
+@pytest.mark.parametrize("value", ["False", "true", 1, None, 0])
+def test_f01_trust_is_exactly_a_bool(places, value):
+    with pytest.raises(TypeError, match="expected exactly True or False"):
+        load(places["A01"], trust_remote_code=value)
+
+
+@pytest.mark.parametrize("text", ["1", "true", "YES", "x"])
+def test_f02_the_environment_revokes_everywhere_alike(places, monkeypatch, text, tmp_path):
+    from modelscope_ext.utils.config import Config
+
+    (tmp_path / "c.py").write_text("a = 1\n")
+    monkeypatch.setenv("MODELSCOPE_EXT_NO_REMOTE_CODE", text)
+    with pytest.raises(errors.RemoteCodeRefused):
+        load(places["A01"], trust_remote_code=True)
+    with pytest.raises(errors.RemoteCodeRefused):
+        Config.from_file(tmp_path / "c.py", trust_remote_code=True)
+    for off in ("", "0", "false", "No", " off "):
+        monkeypatch.setenv("MODELSCOPE_EXT_NO_REMOTE_CODE", off)
+        assert Config.from_file(tmp_path / "c.py", trust_remote_code=True).a == 1
+        assert Grants.of(trust_remote_code=True).may_run_code
+
+
+def test_d11_a_planted_folder_wins_and_says_so(tmp_path, monkeypatch, caplog):
+    from modelscope_ext.models.resolve import resolve
+
+    write(tmp_path / "damo/bert", MODEL)
+    monkeypatch.chdir(tmp_path)
+    found = resolve("damo/bert")
+    assert found.source.hub == "local"
+    assert any(finding.code.startswith("local") for finding in found.findings)

@@ -95,6 +95,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     from modelscope_ext.models.resolve import resolve
     from modelscope_ext.pipelines.builder import pipeline
 
+    if job.get("here"):
+        sys.path.insert(0, "")  # as where Python was started without a script
     place, keywords = job["folder"], job.get("keywords", {})
     given = pathlib.Path(place) if job.get("as_path") else place
     real = os.path.realpath(place)
