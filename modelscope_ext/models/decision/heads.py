@@ -73,6 +73,8 @@ def tasks_of_class(
     if narrower:
         return narrower
     autos = tables.transformers().of_class(name)
+    if autos and autos[0].name == "AutoModelForSpeechSeq2Seq":  # what also makes waveforms is made to speak
+        autos = (*(auto for auto in autos if auto.name == "AutoModelForTextToWaveform"), *autos)
     if autos and autos[0].name not in conventions.GENERAL:
         return autos[0].tasks[:1] if autos[0].name == "AutoModelForSeq2SeqLM" else autos[0].tasks
     for part, task in conventions.PARTS:
@@ -227,17 +229,22 @@ def _by_special_params(evidence: Evidence, config: Mapping[str, Any], file: str)
     return None
 
 
-def _by_codec_tokens(evidence: Evidence, config: Mapping[str, Any], file: str) -> Head | None:
-    """A text model whose vocabulary grew by thousands of tokens speaks: they are the codes of an audio codec.
+#: A codebook or several: more tokens than another language needs.
+_CODES = 20_000
 
-    Llama 3 has 128,256 tokens (its rope type is "llama3"), Qwen2 and Qwen3 at most 152,064.
+
+def _by_codec_tokens(evidence: Evidence, config: Mapping[str, Any], file: str) -> Head | None:
+    """A text model whose vocabulary grew by tens of thousands of tokens speaks: they are the codes of an audio codec.
+
+    Llama 3 has 128,256 tokens (its rope type is "llama3"), Qwen2 and Qwen3 at most 152,064. Another language needs
+    fewer.
     """
     vocabulary, rope = config.get("vocab_size"), config.get("rope_scaling") or config.get("rope_parameters")
     if not isinstance(vocabulary, int) or _architecture(config) not in conventions.PLAIN_TEXT:
         return None
     llama3 = isinstance(rope, Mapping) and "llama3" in (rope.get("rope_type"), rope.get("type"))
     base = 128_256 if llama3 else 152_064 if config.get("model_type") in ("qwen2", "qwen3") else None
-    if base is None or vocabulary < base + 4096:
+    if base is None or vocabulary < base + _CODES:
         return None
     text = f"{vocabulary - base} tokens more than its family's text vocabulary: the codes of an audio codec"
     return Head(("text-to-speech", "text-generation"), Reason(file, "vocab_size", vocabulary, text))

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 __all__ = ["INFER"]
 
-#: Parts of a diffusers class name -> tasks, in this order, for pipelines that are in none of its auto mappings.
+#: Parts of a diffusers class name (``^``: its beginning) -> tasks, in this order, for pipelines that are in none of its
+#: auto mappings.
 _PIPELINE_NAMES: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("Depth2Img", "DepthToImage"), "image-to-image"),
     (("Depth",), "depth-estimation"),
     (("Normals", "NormalEstimation"), "image-normal-estimation"),
     (("Inpaint", "PaintByExample", "RePaint", "Outpaint", "Fill"), "image-inpainting image-to-image"),
@@ -72,7 +74,7 @@ _PIPELINE_NAMES: tuple[tuple[tuple[str, ...], str], ...] = (
         "image-to-image",
     ),
     (
-        ("DDPM", "DDIM", "PNDM", "ScoreSde", "KarrasVe", "LDMPipeline", "ConsistencyModel", "DiTPipeline"),
+        ("^DDPM", "^DDIM", "^PNDM", "^ScoreSde", "^KarrasVe", "^LDMPipeline", "^ConsistencyModel", "^DiTPipeline"),
         "unconditional-image-generation",
     ),
     (("DiffusionGemma", "LLaDA"), "text-generation"),
@@ -126,7 +128,7 @@ def _diffusers_class(evidence: Evidence, file: str, name: str) -> Head | None:
 
 def _narrower_pipeline(name: str, *, video_only: bool = False) -> tuple[str, ...]:
     for parts, tasks in _PIPELINE_NAMES:
-        if any(part in name for part in parts):
+        if any(name.startswith(part[1:]) if part[0] == "^" else part in name for part in parts):
             return () if video_only and "video" not in tasks else tuple(tasks.split())
     return ("text-to-video",) if video_only and ("UNet3D" in name or "Transformer3D" in name) else ()
 

@@ -90,7 +90,7 @@ ROWS: tuple[Library, ...] = (
         "ggml",
         "build whisper.cpp or ggml from source",
         "automatic-speech-recognition",
-        ("ggml-*.bin", "@ggml"),
+        (f"ggml-*.bin {NO_TORCH}", f"@ggml {NO_TORCH}"),
         spellings="whisper.cpp whisper-cpp",
         infer="named",
     ),

@@ -43,7 +43,6 @@ ROWS: tuple[Library, ...] = (
         pip("model2vec"),
         "sentence-similarity feature-extraction",
         ("config.json:model_type=model2vec",),
-        tags=("setfit",),
     ),
     Library("pylate", "pytorch", pip("pylate"), "sentence-similarity text-ranking", ("modules.json:type=pylate.*",)),
     Library(
