@@ -11,6 +11,8 @@ from modelscope_ext.cli.output import Output
 
 if TYPE_CHECKING:
     from modelscope_ext.models.backend import Backend
+    from modelscope_ext.utils.entry import Entry
+    from modelscope_ext.utils.registry import Registry
 
 __all__ = ["EXAMPLES", "configure", "run"]
 
@@ -33,28 +35,56 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 
 def _backends(output: Output) -> None:
+    from modelscope_ext.models.backends import BUILTINS
     from modelscope_ext.models.builder import BACKENDS
     from modelscope_ext.models.decision.libraries import LIBRARIES
 
     backends = dict(BACKENDS.loadable())
-    rows = [_backend_row(name, backend) for name, backend in backends.items()]
+    origins = {entry.name: entry.origin for entry in BACKENDS.list()}
+    rows = [{**_backend_row(name, backend), "origin": origins.get(name)} for name, backend in backends.items()]
+    broken = _broken(BACKENDS.list())
     others = sorted({library.name for library in LIBRARIES} - set(backends))
     if output.json:
-        output.document({"backends": rows, "recognised": others})
+        output.document({"backends": rows, "broken": broken, "recognised": others})
         return
     output.heading("backends that load")
     output.table(
         [
-            (output.tick(r["installed"]), r["name"], ", ".join(r["frameworks"]), "" if r["installed"] else r["install"])
+            (
+                output.tick(r["installed"]),
+                r["name"],
+                ", ".join(r["frameworks"]),
+                r["install"] if not r["installed"] else "" if r["name"] in BUILTINS else r["origin"],
+            )
             for r in rows
         ],
         styles=("", "bold cyan"),
     )
+    _show_broken(broken, output)
     output.heading("tasks by backend")
     _matrix(backends, output)
     output.heading("recognised, not loadable here")
     for line in _wrapped(others):
         output.line(f"  {line}")
+
+
+def _broken(entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """Return name, origin and error of each plug-in that cannot be loaded; each is imported to find out."""
+    from modelscope_ext.errors import RegistryError
+
+    found = []
+    for entry in entries:
+        try:
+            entry.load()
+        except RegistryError as error:
+            found.append({"name": entry.name, "origin": entry.origin, "error": str(error)})
+    return found
+
+
+def _show_broken(broken: list[dict[str, Any]], output: Output) -> None:
+    if broken:
+        output.heading("registered, but broken")
+        output.table([(output.tick(False), row["name"], row["error"]) for row in broken], styles=("", "bold cyan"))
 
 
 def _backend_row(name: str, backend: Backend) -> dict[str, Any]:
@@ -115,15 +145,19 @@ def _pipelines(output: Output) -> None:
     _entries(PIPELINES, output)
 
 
-def _entries(registry: Iterable[Any], output: Output) -> None:
-    entries = list(registry)
+def _entries(registry: Registry, output: Output) -> None:
+    everything = registry.list()
     if output.json:
-        output.document([entry.to_dict() for entry in entries])
+        output.document([entry.to_dict() for entry in everything])
         return
-    if not entries:
+    entries = [entry for entry in everything if entry.error is None]
+    _show_broken(_broken(entry for entry in everything if entry.error is not None), output)
+    if not everything:
         output.note("nothing is registered; `@MODELS.register_module(...)` or an entry point does it")
         return
     keys = ("task", "backend", "framework", "model_type")
+    if not entries:
+        return
     output.table(
         [(e.name, *(", ".join(getattr(e, key)) or "any" for key in keys), e.origin) for e in entries],
         header=("name", *keys, "registered by"),

@@ -239,15 +239,27 @@ class Model:
         target = Path(folder)
         if target.exists() and not target.is_dir():
             raise OptionError(f"save_pretrained: {printable(str(target))} is a file; expected a folder")
+        made = not target.exists()
         target.mkdir(parents=True, exist_ok=True)
+        try:
+            self._save(target)
+        except Exception:
+            if made and not any(target.iterdir()):
+                target.rmdir()
+            raise
+        if self.resolution is not None:
+            _write_configuration(target, self.resolution, self._configuration)
+
+    def _save(self, target: Path) -> None:
         if self._engine is not None:
-            self._engine.save(self._loaded, target)
+            try:
+                self._engine.save(self._loaded, target)
+            except NotImplementedError as error:
+                raise ModelScopeExtError(f"{self._maker()} cannot save its models") from error
         elif callable(getattr(self.native, "save_pretrained", None)) and self.native is not self:
             self.native.save_pretrained(str(target))
         else:
             raise ModelScopeExtError(f"{self._maker()} cannot be saved: it has no save_pretrained()")
-        if self.resolution is not None:
-            _write_configuration(target, self.resolution, self._configuration)
 
     def close(self) -> None:
         """Drop the library's object and give its memory back.

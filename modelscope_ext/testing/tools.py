@@ -45,7 +45,10 @@ class Tools:
 
     def near_misses(self, tmp_path: Path) -> Iterable[Path]:
         """Yield folders that look alike but are not this library's. Override."""
-        raise NotImplementedError("near_misses(tmp_path) yields folders that are not this library's")
+        raise NotImplementedError(
+            "override near_misses(tmp_path): yield folders that look alike but are not this library's; an empty folder"
+            " is tried anyway"
+        )
 
     def _libraries(self) -> tuple[str, ...]:
         if self.libraries is not None:

@@ -110,7 +110,10 @@ class Entry(Record):
         except (Exception, SystemExit) as error:
             raise RegistryError(f"{self} cannot be imported: {brief(error)}") from error
         if self.check is not None:
-            self.check(target)
+            try:
+                self.check(target)
+            except RegistryError as error:
+                raise RegistryError(f"{error} ({self.origin or 'no origin'})") from error
         return target
 
     def to_dict(self) -> dict[str, Any]:

@@ -51,3 +51,16 @@ def test_registrations_are_listed_with_their_conditions(cli, what, registry):
 def test_there_is_nothing_else_to_list(cli):
     done = cli("list", "modles")
     assert done.code == 2 and "backends" in done.err
+
+
+def test_a_broken_backend_is_shown_with_its_error_and_the_others_are_listed(cli):
+    with BACKENDS.temporary():
+        BACKENDS.register("acme-broken", "no_such_module_here:Acme")
+        BACKENDS.register("acme-other", "json:JSONDecoder")
+        done, report = cli("list", "backends"), json.loads(cli("list", "backends", "--json").out)
+    assert done.code == 0
+    at = done.out.index("registered, but broken")
+    assert "No module named 'no_such_module_here'" in done.out[at:]
+    assert "must be a subclass of" in done.out[at:]
+    assert [row["name"] for row in report["broken"]] == ["acme-broken", "acme-other"]
+    assert "transformers" in [row["name"] for row in report["backends"]]

@@ -125,6 +125,16 @@ def test_what_cannot_be_saved_says_so(tmp_path):
         model.save_pretrained(tmp_path)
 
 
+def test_a_backend_without_save_says_so_and_leaves_no_folder_behind(tmp_path):
+    class Unsaveable(Toy):
+        save = Backend.save
+
+    with pytest.raises(ModelScopeExtError, match="backend 'toy' cannot save its models") as told:
+        make_model(engine=Unsaveable()).save_pretrained(tmp_path / "new")
+    assert isinstance(told.value.__cause__, NotImplementedError)
+    assert not (tmp_path / "new").exists()
+
+
 def test_closing_frees_the_object_and_says_so_afterwards():
     model = make_model()
     native = model.native
