@@ -127,8 +127,7 @@ def _close(left: Sequence[float], right: Sequence[float], tolerance: float) -> b
 
 def _differences(ours: Any, theirs: Any, tolerance: float, place: str) -> Iterator[str]:
     """Yield where two answers differ: in a number by more than the tolerance, in anything else at all."""
-    if hasattr(ours, "tolist"):
-        ours = ours.tolist()
+    ours, theirs = (value.tolist() if hasattr(value, "tolist") else value for value in (ours, theirs))
     if isinstance(ours, bool) or isinstance(theirs, bool):
         if ours is not theirs:
             yield f"{place}: {ours!r} is not {theirs!r}"

@@ -159,6 +159,66 @@ def test_one_by_one_equals_the_batch(fixture):
     assert_close(predict(folder, "text-classification", TEXTS, top_k=None, batch_size=2), single)
 
 
+def test_what_the_settings_of_an_embedder_say_is_done(fixture):
+    """Vectors are cut, texts put in lower case, and similarities measured as the files say; by hand in numpy."""
+    import numpy as np
+
+    from tests.tiny import onnx_
+
+    folder = fixture("feature-extraction")
+    sentence(folder, {"pooling_mode": "mean"}, normalize=False)
+    one, *others = (onnx_.expected("feature-extraction", ids(folder, text)).mean(axis=0)[:3] for text in TEXTS)
+    by_hand = {
+        "dot": [float(one @ other) for other in others],
+        "manhattan": [-float(np.abs(one - other).sum()) for other in others],
+        "euclidean": [-float(np.sqrt(((one - other) ** 2).sum())) for other in others],
+        "cosine": [float(one @ other / np.linalg.norm(one) / np.linalg.norm(other)) for other in others],
+    }
+    ask = [{"source_sentence": TEXTS[0].upper(), "sentences": [text.title() for text in TEXTS[1:]]}]
+    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps({**tokenizer, "normalizer": None}))
+    edit(folder, "sentence_bert_config.json", do_lower_case=True)
+    for measure, expected in by_hand.items():
+        edit(folder, "config_sentence_transformers.json", similarity_fn_name=measure, truncate_dim=3)
+        assert_close(predict(folder, "sentence-similarity", ask), [expected])
+    assert len({round(scores[0], 3) for scores in by_hand.values()}) == 4
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("pooling", ["cls", "max", "mean", "lasttoken", "weightedmean", "mean_sqrt_len_tokens"])
+def test_padding_on_either_side_changes_no_vector(fixture, side, pooling):
+    import numpy as np
+
+    from tests.tiny import onnx_
+
+    folder = fixture("feature-extraction")
+    edit(folder, "tokenizer_config.json", padding_side=side)
+    sentence(folder, {"pooling_mode": pooling}, normalize=False)
+    for text, vector in zip(TEXTS, predict(folder, "feature-extraction", TEXTS, batch_size=3), strict=True):
+        states = onnx_.expected("feature-extraction", ids(folder, text))
+        places = np.arange(1, len(states) + 1, dtype=np.float32)[:, None]
+        by_hand = {
+            "cls": states[0],
+            "max": states.max(axis=0),
+            "mean": states.mean(axis=0),
+            "lasttoken": states[-1],
+            "weightedmean": (states * places).sum(axis=0) / places.sum(),
+            "mean_sqrt_len_tokens": states.sum(axis=0) / len(states) ** 0.5,
+        }
+        assert_close(vector.tolist(), by_hand[pooling].tolist())
+
+
+@pytest.mark.parametrize("task", ["fill-mask", "token-classification", "feature-extraction", "text-classification"])
+def test_padding_on_either_side_changes_no_answer(fixture, task):
+    folder = fixture(task)
+    texts = ["the [MASK] sat on the big red mat", "john [MASK]", "a [MASK] dog"]
+    options = {"token-classification": {"ignore_labels": []}, "fill-mask": {"top_k": 3}}.get(task, {})
+    alone = [predict(folder, task, [text], **options)[0] for text in texts]
+    for side in ("left", "right"):
+        edit(folder, "tokenizer_config.json", padding_side=side)
+        assert_close(predict(folder, task, texts, batch_size=3, **options), alone)
+
+
 def test_token_features_and_their_lengths(fixture):
     from tests.tiny import onnx_
 
