@@ -369,6 +369,35 @@ def test_an_unknown_keyword_names_the_nearest(folder):
         load(folder, scal=1)
 
 
+def test_the_bytes_of_the_plan_are_checked_before_the_backend_sees_them(folder):
+    """Gate B stands in the loader: the backend is not called, and what is not planned is not opened."""
+    import os
+    import pickle
+
+    from modelscope_ext.errors import PickleRefused
+
+    class Evil:
+        def __reduce__(self):
+            return os.system, ("true",)
+
+    called = []
+
+    class Planning(Toy):
+        def files(self, resolution, snapshot):
+            return (NAME, "pytorch_model.bin")
+
+        def load(self, folder, resolution, grants, **options):
+            called.append(folder)
+            return super().load(folder, resolution, grants, **options)
+
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Evil()))
+    assert predict(Model.from_pretrained(folder), "good") == [GOOD]
+    BACKENDS.register("toy", Planning, force=True)
+    with pytest.raises(PickleRefused, match=r"pytorch_model\.bin"):
+        Model.from_pretrained(folder)
+    assert called == []
+
+
 def test_a_file_of_the_plan_that_is_not_there(folder):
     class Ghost(Toy):
         name = "ghost"
