@@ -7,6 +7,7 @@ import weakref
 import pytest
 
 from modelscope_ext.errors import ModelScopeExtError, OptionError
+from modelscope_ext.models.backend import Backend
 from modelscope_ext.models.base import Model
 from tests.pipelines.test_base import BAD, GOOD, make_model
 from tests.toy import NAME, Toy, make_folder
