@@ -376,6 +376,22 @@ def test_gate_b_refuses(tmp_path, name, data, code):
         assert (caught.value.code, caught.value.file) == (code, name)
 
 
+def test_a_pickle_under_any_name_is_one_where_the_decision_says_so(tmp_path):
+    """The decision knows the format; a name that tells nothing does not let the bytes through."""
+    from dataclasses import replace
+
+    from modelscope_ext.metadata.snapshot import Source
+    from modelscope_ext.models.resolution import Resolution, Weights
+
+    (tmp_path / "weights.odd").write_bytes(pickle.dumps(Payload(), protocol=2))
+    snapshot = Snapshot.from_folder(tmp_path)
+    decided = Resolution(Source("local", path=str(tmp_path)), "pytorch", "transformers")
+    gate.gate_b(decided, snapshot, ("weights.odd",), Grants())
+    decided = replace(decided, weights=Weights("pickle", ("weights.odd",)))
+    with pytest.raises(errors.PickleRefused):
+        gate.gate_b(decided, snapshot, ("weights.odd",), Grants())
+
+
 def test_no_pickle_at_all(tmp_path):
     write(tmp_path, {"config.json": BERT})
     (tmp_path / "pytorch_model.bin").write_bytes(zip_pickle({}))

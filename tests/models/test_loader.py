@@ -398,6 +398,25 @@ def test_the_bytes_of_the_plan_are_checked_before_the_backend_sees_them(folder):
     assert called == []
 
 
+def test_a_library_with_a_known_hole_is_refused_before_it_is_called(folder, monkeypatch):
+    from modelscope_ext.utils import distributions
+
+    found = distributions.installed
+
+    def installed(name):
+        return distributions.Distribution("torch", "2.9.1") if name == "torch" else found(name)
+
+    class Planning(Toy):
+        def files(self, resolution, snapshot):
+            return (NAME, "pytorch_model.bin")
+
+    monkeypatch.setattr(distributions, "installed", installed)
+    (folder / "pytorch_model.bin").write_bytes(b"")
+    BACKENDS.register("toy", Planning, force=True)
+    with pytest.raises(errors.UnsafeBackendError, match="CVE-2026-24747"):
+        Model.from_pretrained(folder)
+
+
 def test_a_file_of_the_plan_that_is_not_there(folder):
     class Ghost(Toy):
         name = "ghost"

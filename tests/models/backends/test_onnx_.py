@@ -248,6 +248,25 @@ def test_generation_follows_the_graph_and_streams_the_same(fixture):
     assert found[0]["generated_text"].startswith(prompts[0] + short[0]["generated_text"])
 
 
+def test_generation_ends_at_any_of_several_tokens(fixture):
+    """A list of ends, from the call or from generation_config.json, which goes before config.json."""
+    folder = fixture("text-generation")
+    loaded = load(folder)
+
+    def tokens(**options):
+        with loaded.parts["bundle"].graph.recording() as seen:
+            Onnx().predict(loaded, "text-generation", ["the cat"], max_new_tokens=6, **options)
+        return [int(run["logits"][0, -1].argmax()) for run in seen]
+
+    whole = tokens(eos_token_id=-1)
+    end = next(i for i, token in enumerate(whole) if i and token not in whole[:i])
+    assert tokens(eos_token_id=[10_000, whole[end]]) == tokens(eos_token_id=[whole[end], 10_000]) == whole[: end + 1]
+    edit(folder, "config.json", eos_token_id=whole[0])
+    edit(folder, "generation_config.json", eos_token_id=[whole[end]])
+    loaded = load(folder)
+    assert tokens() == whole[: end + 1]
+
+
 def test_generation_stops_where_positions_end(fixture):
     folder = fixture("text-generation")
     edit(folder, "config.json", max_position_embeddings=8)
@@ -286,6 +305,13 @@ def test_texts_are_cut_at_the_models_length(fixture):
     long = "the cat sat " * 100
     assert predict(folder, "feature-extraction", [long])[0].shape[0] == 64
     assert predict(folder, "feature-extraction", [long], loading={"max_length": 9})[0].shape[0] == 9
+
+
+@pytest.mark.parametrize(("kind", "pad", "most"), [("bert", 0, 20), ("roberta", 1, 18), ("mpnet", None, 18)])
+def test_positions_that_start_behind_the_padding_leave_room_for_fewer(fixture, kind, pad, most):
+    folder = fixture("feature-extraction")
+    edit(folder, "config.json", model_type=kind, max_position_embeddings=20, pad_token_id=pad)
+    assert predict(folder, "feature-extraction", ["the cat sat " * 100])[0].shape[0] == most
 
 
 def test_vocabulary_alone_gives_the_same_tokens(fixture):

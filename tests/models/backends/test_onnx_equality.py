@@ -148,9 +148,10 @@ def test_text_ranking_equals_cross_encoder(exported, tmp_path, activation):
 
 
 @pytest.mark.parametrize("name", ["text-generation", "gpt2"])
-def test_text_generation_equals_transformers(exported, name):
+@pytest.mark.parametrize("penalty", [{}, {"repetition_penalty": 3.0}, {"repetition_penalty": 0.2}], ids=str)
+def test_text_generation_equals_transformers(exported, name, penalty):
     folder = exported(name)
-    options = {"max_new_tokens": 9, "do_sample": False}
+    options = {"max_new_tokens": 9, "do_sample": False, **penalty}
     found = predict(folder, "text-generation", TEXTS, **options)
     expected = [r[0] for r in native(folder, "text-generation", TEXTS, **options)]
     assert_equal(found, expected, inputs=TEXTS)
