@@ -208,6 +208,15 @@ def test_padding_on_either_side_changes_no_vector(fixture, side, pooling):
         assert_close(vector.tolist(), by_hand[pooling].tolist())
 
 
+@pytest.mark.parametrize(("side", "column"), [("left", -1), ("right", 0)])
+def test_padding_goes_where_the_tokenizer_says(fixture, side, column):
+    folder = fixture("feature-extraction")
+    edit(folder, "tokenizer_config.json", padding_side=side)
+    mask = load(folder).parts["bundle"].text.encode(TEXTS).mask
+    assert mask[:, column].tolist() == [1, 1, 1]
+    assert mask[:, -1 - column].tolist() == [1, 0, 0]
+
+
 @pytest.mark.parametrize("task", ["fill-mask", "token-classification", "feature-extraction", "text-classification"])
 def test_padding_on_either_side_changes_no_answer(fixture, task):
     folder = fixture(task)
