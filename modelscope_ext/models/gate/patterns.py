@@ -12,6 +12,7 @@ __all__ = ["fault_of_pattern"]
 
 _LONGEST = 8192
 _MOST_REPEATS = 32
+_MOST_IN_A_ROW = 2
 _ATOM = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[^\\]", re.DOTALL)
 _REPEAT = re.compile(r"([*+]|\{(\d*),(\d*)\}|\{\d+\}|\?)[?+]?")
 _FEW = 8  # a repeat of at most so many is no loop
@@ -46,7 +47,7 @@ def _scan(pattern: str) -> str | None:
     """Walk over the pattern once; the stack holds whether each open group has a repeat or a choice in it."""
     stack = [False]
     at = repeats = 0
-    before = ""  # the atom of an endless repeat that stands directly before
+    row = 0  # endless repeats that stand side by side, up to here
     while at < len(pattern):
         found = _ATOM.match(pattern, at)
         if found is None:
@@ -57,7 +58,7 @@ def _scan(pattern: str) -> str | None:
             stack.append(False)
             ahead = re.compile(r"\?(?:[:=!>]|<[=!]|P?<\w+>|[aiLmsux-]+[:)])").match(pattern, at)
             at = ahead.end() if ahead else at
-            before = ""
+            row = 0
             continue
         if atom == ")":
             if len(stack) == 1:
@@ -65,23 +66,23 @@ def _scan(pattern: str) -> str | None:
             inner = stack.pop()
             stack[-1] = stack[-1] or inner
         elif atom == "|":
-            stack[-1], before = True, ""
+            stack[-1], row = True, 0
             continue
         repeat = _REPEAT.match(pattern, at)
         if repeat is None:
-            before = ""
+            row = 0
             continue
         at = repeat.end()
         if not _endless(repeat):
             stack[-1] = stack[-1] or repeat.group(1) == "?"
-            before = ""
+            row = 0
             continue
         repeats += 1
         if inner:
             return "a repeat inside a repeated group"
-        if before and (atom == before or "." in (atom, before)):
-            return "repeats side by side that match the same"
-        stack[-1], before = True, atom
+        stack[-1], row = True, row + 1
+        if row > _MOST_IN_A_ROW:
+            return f"more than {_MOST_IN_A_ROW} repeats side by side"
     if repeats > _MOST_REPEATS:
         return f"more than {_MOST_REPEATS} repeats"
     return None
