@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from types import TracebackType
+from typing import TypeVar
 
 from modelscope_ext.cli.output import Output, is_terminal
 from modelscope_ext.utils.text import printable
 
 __all__ = ["Counter", "Steps", "bar"]
+
+Self = TypeVar("Self", bound="_Line")
 
 _INTERVAL = 0.1  # seconds between two redraws
 
@@ -31,50 +35,8 @@ def _wanted(output: Output) -> bool:
     return not off and not output.quiet and is_terminal(output.stderr)
 
 
-class Counter:
-    """One line that says how far a walk has come; use it as a context manager.
-
-    Attributes:
-        folders: Folders looked at.
-        found: Models found; set by the caller.
-    """
-
-    def __init__(self, output: Output, total: int = 0) -> None:
-        self.folders = self.found = 0
-        self._stream = output.stderr
-        self._shown = _wanted(output)
-        self._total, self._done = total, 0
-        self._drawn, self._next = False, 0.0
-
-    def step(self, path: str, *, done: bool = False) -> None:
-        """Count one folder; `done` says that another one of the outermost folders was begun."""
-        self.folders += 1
-        self._done += done
-        if self._shown and (now := time.monotonic()) >= self._next:
-            self._next, self._drawn = now + _INTERVAL, True
-            share = f"{bar(self._done - 1, self._total)} " if self._total else ""
-            text = f"{share}{self.folders} folders, {self.found} models  {printable(path)}"
-            self._stream.write(f"\r\x1b[K{text[:78]}")
-            self._stream.flush()
-
-    def pause(self) -> None:
-        """Clear the line, so that other text can be written."""
-        if self._drawn:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-            self._drawn = False
-
-    def __enter__(self) -> Counter:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.pause()
-
-
-class Steps:
-    """A bar for the steps of a long load: call it with a label, the steps done and their number.
+class _Line:
+    """One line on a terminal's stderr, drawn at most ten times a second; leaving the context clears it.
 
     Attributes:
         shown: Whether a person sees it.
@@ -84,27 +46,59 @@ class Steps:
         self.shown = _wanted(output)
         self._stream, self._next, self._drawn = output.stderr, 0.0, False
 
-    def __call__(self, label: str, done: int, total: int) -> None:
-        """Draw the bar, at most ten times a second; the last step clears it."""
-        if not self.shown:
-            return
-        if done >= total:
-            self._clear()
-        elif (now := time.monotonic()) >= self._next:
+    def draw(self, text: Callable[[], str]) -> None:
+        """Replace the line by `text()`, unless that was done a moment ago."""
+        if self.shown and (now := time.monotonic()) >= self._next:
             self._next, self._drawn = now + _INTERVAL, True
-            self._stream.write(f"\r\x1b[K{bar(done, total)} {printable(label)}")
+            self._stream.write(f"\r\x1b[K{text()[:78]}")
             self._stream.flush()
 
-    def _clear(self) -> None:
+    def pause(self) -> None:
+        """Clear the line, so that other text can be written."""
         if self._drawn:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
             self._drawn = False
 
-    def __enter__(self) -> Steps:
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._clear()
+        self.pause()
+
+
+class Counter(_Line):
+    """One line that says how far a walk has come; use it as a context manager.
+
+    Attributes:
+        folders: Folders looked at.
+        found: Models found; set by the caller.
+    """
+
+    def __init__(self, output: Output, total: int = 0) -> None:
+        super().__init__(output)
+        self.folders = self.found = 0
+        self._total, self._done = total, 0
+
+    def step(self, path: str, *, done: bool = False) -> None:
+        """Count one folder; `done` says that another one of the outermost folders was begun."""
+        self.folders += 1
+        self._done += done
+        self.draw(lambda: self._text(path))
+
+    def _text(self, path: str) -> str:
+        share = f"{bar(self._done - 1, self._total)} " if self._total else ""
+        return f"{share}{self.folders} folders, {self.found} models  {printable(path)}"
+
+
+class Steps(_Line):
+    """A bar for the steps of a long load: call it with a label, the steps done and their number."""
+
+    def __call__(self, label: str, done: int, total: int) -> None:
+        """Draw the bar; the last step clears it."""
+        if done >= total:
+            self.pause()
+        else:
+            self.draw(lambda: f"{bar(done, total)} {printable(label)}")

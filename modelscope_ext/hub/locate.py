@@ -125,6 +125,8 @@ def _name_of(model: object) -> str:
 def _below(subfolder: str) -> str:
     from modelscope_ext.safety.paths import check_name
 
+    if not isinstance(subfolder, str):
+        raise OptionError(f"subfolder={printable(repr(subfolder))}: expected a str such as 'unet'")
     return check_name(subfolder.strip("/") or ".", field="subfolder")
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelscope_ext.errors import AmbiguousModel, RegistryError
+from modelscope_ext.errors import AmbiguousModel, OptionError, RegistryError
 from modelscope_ext.hub.locate import open_snapshot
 from modelscope_ext.metadata.evidence import collect
 from modelscope_ext.metadata.snapshot import Snapshot
@@ -28,6 +28,7 @@ from modelscope_ext.models.decision.ties import break_tie
 from modelscope_ext.models.decision.weight_choice import choice_finding, choose_weights
 from modelscope_ext.models.frameworks import canonical_framework
 from modelscope_ext.models.resolution import Finding, Match, Reason, Rejected, Resolution, Strength
+from modelscope_ext.safety.limits import Limits
 from modelscope_ext.utils.distributions import distributions
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.requirement import check_requirements
@@ -36,7 +37,6 @@ from modelscope_ext.utils.text import printable
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
     from modelscope_ext.metadata.weights import WeightFile
-    from modelscope_ext.safety.limits import Limits
     from modelscope_ext.utils.entry import Entry
 
 __all__ = ["Asked", "cache_clear", "decide", "resolve"]
@@ -113,6 +113,9 @@ def resolve(
         >>> info.backend, info.framework, info.default_task
         ('transformers', 'pytorch', 'text-generation')
     """
+    if not isinstance(variant, str | None):
+        raise OptionError(f"variant={printable(repr(variant))}: expected a str such as 'fp16'")
+    limits = limits if limits is None or type(limits) is Limits else Limits.of(limits)
     key = _key(model, (task, backend, framework, installed, hub, revision, subfolder, variant, limits), cfg_dict)
     mark = Snapshot.fingerprint(key[0]) if key else None
     if key and mark is not None and (known := _REMEMBERED.get(key)) and known[0] == mark:

@@ -196,6 +196,12 @@ class Pipeline:
                     f" {listing(takes, 40)}."
                 )
 
+        top_k = options.get("top_k")
+        if top_k is not None and "max_new_tokens" not in known and (type(top_k) is not int or top_k < 1):
+            raise OptionError(
+                f"{task}: top_k={printable(repr(top_k))}: expected a whole number of at least 1, or None for all"
+            )
+
     def _options(self, task: str) -> frozenset[str] | None:
         """Return the options a call may pass; None where any may."""
         known = self.model.call_options(task) if hasattr(self.model, "call_options") else None

@@ -109,3 +109,16 @@ def test_limits_reach_the_listing(here):
 def test_hub_ids_are_told_from_paths():
     assert all(map(looks_like_repo, ("a/b", "Qwen/Qwen2.5-7B", "org.x/name_1")))
     assert not any(map(looks_like_repo, ("a", "./a/b", "/a/b", "../b", "a/b/c", "~/a", "a/.b", "a b/c", "-a/b")))
+
+
+def test_a_subfolder_a_variant_or_limits_of_another_type_are_our_error(tmp_path):
+    from modelscope_ext.models.resolve import resolve
+
+    (tmp_path / "config.json").write_text("{}")
+    for keywords, says in (
+        ({"subfolder": 3}, "subfolder=3: expected a str such as 'unet'"),
+        ({"variant": 3}, "variant=3: expected a str such as 'fp16'"),
+        ({"limits": 3}, "limits=3: expected"),
+    ):
+        with pytest.raises(OptionError, match=says):
+            resolve(tmp_path, **keywords)

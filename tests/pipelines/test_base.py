@@ -315,3 +315,11 @@ def test_outputs_must_be_one_per_input():
 def test_no_task_is_an_error_that_says_what_to_pass():
     with pytest.raises(OptionError, match="no task: nothing says what this model is for"):
         Pipeline(make_model(tasks=()))("good")
+
+
+@pytest.mark.parametrize("top_k", [0, -1, "2", 1.5, True])
+def test_top_k_is_a_whole_number_where_answers_are_ranked(pipe, top_k):
+    with pytest.raises(OptionError, match=r"text-classification: top_k=.*: expected a whole number of at least 1"):
+        pipe("good", top_k=top_k)
+    # Where text is made it belongs to the sampling, and 0 switches it off.
+    Pipeline(make_model(), "text-generation")("good", top_k=0)
