@@ -24,9 +24,10 @@ $(TOX): requirements/tools.txt
 test: $(TOX)
 	$(TOX) run -e lint,type,core,pt
 
+# What takes longer: property tests over new examples, and tests marked `long` (a CUDA device, where there is one).
 test-long: $(TOX)
-	$(TOX) run -e core -- -m "long and not pt"
-	$(TOX) run -e pt -- -m long
+	HYPOTHESIS_PROFILE=search $(TOX) run -e core -- tests/utils tests/metadata tests/safety
+	$(TOX) run -e pt -- -m long tests
 
 bench: $(TOX)
 	$(TOX) run -e bench

@@ -9,8 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.reference import OFFLINE
+
+# The same examples in every run, so that a red run is the change's fault; `make test-long` looks for new ones.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=2000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 _HOME = tempfile.TemporaryDirectory(prefix="home-")
 os.environ.update(OFFLINE)
