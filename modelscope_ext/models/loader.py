@@ -87,6 +87,7 @@ def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any)
     _check_loadable(resolution, choice)
     _check_requirements(resolution)
     _check_options(request, choice)
+    _check_base(request, snapshot)
     folder = _folder(snapshot)
     files = _files(resolution, snapshot, choice)
     gate.check_floors(resolution, files, choice.engine)
@@ -329,6 +330,15 @@ def _check_options(request: Request, choice: _Choice) -> None:
     for name in request.extra:
         if name not in known and name not in KEYWORDS:
             raise unknown_keyword(name, known, who)
+
+
+def _check_base(request: Request, snapshot: Snapshot) -> None:
+    """Refuse a base for what is no adapter: it would be ignored, and the caller would believe otherwise."""
+    if request.get("base_model") is not None and "adapter_config.json" not in snapshot:
+        raise OptionError(
+            f"base_model={printable(request.get('base_model'))}: {printable(str(snapshot.source))} has no"
+            " adapter_config.json, so it is no adapter and takes no base; leave base_model out"
+        )
 
 
 def _folder(snapshot: Snapshot) -> Path:

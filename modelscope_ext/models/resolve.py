@@ -290,7 +290,8 @@ def _framework(evidence: Evidence, match: Match, asked: Asked) -> tuple[str | No
         chosen, file = held
         because.append(Reason(file.name, "(weights)", file.format, f"weights of {chosen}"))
         return chosen, because, findings
-    if not because or match.strength >= Strength.FORMAT:
+    known = match.backend in BACKENDS or library(match.backend) is not None
+    if known and (not because or match.strength >= Strength.FORMAT):
         because.append(Reason("(table)", match.backend, chosen, f"{match.backend} runs in {chosen}"))
     weight = next((w for w in evidence.weights if w.format in _OF_FRAMEWORK.get(chosen or "", ())), None)
     if weight is not None:

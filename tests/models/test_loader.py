@@ -78,6 +78,11 @@ def test_options_reach_the_backend(folder):
     assert predict(model, "good") == [{"label": "POSITIVE", "score": 0.45}]
 
 
+def test_a_base_is_refused_where_there_is_no_adapter(folder):
+    with pytest.raises(OptionError, match=r"base_model=.*has no adapter_config\.json, so it is no adapter"):
+        load(folder, base_model="org/base")
+
+
 def test_the_backend_gets_none_where_the_caller_said_nothing(folder):
     seen = {}
 
