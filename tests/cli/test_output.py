@@ -71,8 +71,8 @@ def test_a_decision_as_plain_text():
     ]
 
 
+@pytest.mark.pt  # rich comes with transformers; the light core does without
 def test_a_terminal_gets_colours_and_the_same_words(monkeypatch):
-    pytest.importorskip("rich")
     import re
 
     monkeypatch.setenv("TERM", "xterm-256color")
