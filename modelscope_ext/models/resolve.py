@@ -21,44 +21,27 @@ from modelscope_ext.models.backends import BUILTINS
 from modelscope_ext.models.builder import BACKENDS, MODELS
 from modelscope_ext.models.decision.asked import Asked
 from modelscope_ext.models.decision.claims import all_claims, twins
+from modelscope_ext.models.decision.framework_choice import choose_framework, declared_framework
+from modelscope_ext.models.decision.needs import missing, requirements
 from modelscope_ext.models.decision.not_a_model import refuse
-from modelscope_ext.models.decision.recognised import claim, find, library, precedence
+from modelscope_ext.models.decision.recognised import claim, find, precedence
 from modelscope_ext.models.decision.task_choice import TaskChoice, choose_tasks
 from modelscope_ext.models.decision.ties import break_tie
 from modelscope_ext.models.decision.weight_choice import choice_finding, choose_weights
-from modelscope_ext.models.frameworks import canonical_framework
 from modelscope_ext.models.resolution import Finding, Match, Reason, Rejected, Resolution, Strength
 from modelscope_ext.safety.limits import Limits
 from modelscope_ext.utils.distributions import distributions
 from modelscope_ext.utils.logger import logger
-from modelscope_ext.utils.requirement import check_requirements
 from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
-    from modelscope_ext.metadata.weights import WeightFile
     from modelscope_ext.utils.entry import Entry
 
 __all__ = ["Asked", "cache_clear", "decide", "resolve"]
 
 _REMEMBERED: OrderedDict[Any, tuple[Any, Resolution]] = OrderedDict()
 _MOST_REMEMBERED = 256
-
-#: What transformers needs to read weights that are quantised by a method.
-_QUANTIZERS = {
-    "bitsandbytes": "bitsandbytes",
-    "gptq": "gptqmodel",
-    "awq": "gptqmodel",
-    "compressed-tensors": "compressed-tensors",
-    "aqlm": "aqlm",
-    "hqq": "hqq",
-    "eetq": "eetq",
-    "quanto": "optimum-quanto",
-    "torchao": "torchao",
-    "higgs": "flute-kernel",
-}
-#: Libraries that run in more than one framework; what is declared or tagged decides.
-_ANY_FRAMEWORK = frozenset(("modelscope", "openmind"))
 
 
 def resolve(
@@ -150,14 +133,14 @@ def decide(evidence: Evidence, asked: Asked, *, installed: bool = True, variant:
     here = distributions() if installed else None
     if installed and asked.backend is None and asked.framework is None and match.strength < Strength.DECLARED:
         match = break_tie(match, pool, here)
-    framework, framework_reasons, remarks = _framework(evidence, match, asked)
+    framework, framework_reasons, remarks = choose_framework(evidence, match, asked)
     findings += [*remarks, *broken]
     entry, choice = _class_and_tasks(evidence, match, framework, asked)
     because = _reasons(match, framework_reasons, choice.because, entry)
     weights = choose_weights(evidence, match, framework, variant)
     chosen = choice_finding(evidence, weights)
     findings += [chosen] if chosen else []
-    needs = _requirements(evidence, match, weights.quantization, entry)
+    needs = requirements(evidence, match, weights.quantization, entry)
     return Resolution(
         source=evidence.source,
         framework=framework,
@@ -165,7 +148,7 @@ def decide(evidence: Evidence, asked: Asked, *, installed: bool = True, variant:
         tasks=tuple(choice.tasks),
         model_type=match.model_type or _fact(evidence, "model_type"),
         requirement_dependency=needs,
-        missing=_missing(needs, here) if here is not None else (),
+        missing=missing(needs, here) if here is not None else (),
         loadable=match.loadable or entry is not None,
         weights=weights,
         because=because,
@@ -225,7 +208,7 @@ def _choose(evidence: Evidence, pool: list[Match], asked: Asked) -> tuple[Match,
             return replace(fitting[0], because=(reason, *fitting[0].because)), []
         text = f"framework={asked.framework!r} was asked for; nothing in the folder is for it"
         return pool[0], [Finding("framework-not-there", "warning", None, "framework", text)]
-    declared = _declared_framework(evidence)
+    declared = declared_framework(evidence)
     if declared == "mindspore" and pool[0].framework != declared and pool[0].strength < Strength.DECLARED:
         twin = next((m for m in pool if m.framework == declared), None)
         if twin is not None:
@@ -264,60 +247,6 @@ def _contradictions(pool: list[Match]) -> list[Finding]:
     return found
 
 
-def _framework(evidence: Evidence, match: Match, asked: Asked) -> tuple[str | None, list[Reason], list[Finding]]:
-    findings: list[Finding] = []
-    because = []
-    chosen = match.framework
-    if asked.framework is not None and (chosen is None or chosen == asked.framework or match.backend in _ANY_FRAMEWORK):
-        chosen = asked.framework
-        because.append(Reason("(argument)", "framework", chosen, "the caller asks for it"))
-    for kind, facts in (
-        ("declared", evidence.declared.get("framework", ())),
-        ("tagged", evidence.tagged.get("framework", ())),
-    ):
-        for fact in facts[:1]:
-            said = canonical_framework(fact.value)
-            if said is None:
-                continue
-            if chosen is None or (match.backend in _ANY_FRAMEWORK and not because):
-                chosen = said
-            if said == chosen:
-                because.append(Reason(fact.file, fact.key, fact.value, f"{kind} so"))
-            else:
-                text = f"{printable(fact.value)} is {kind}, but {match.backend} runs this in {chosen}"
-                findings.append(Finding("framework-contradiction", "warning", fact.file, fact.key, text))
-    if chosen is None and (held := _held(evidence)):
-        chosen, file = held
-        because.append(Reason(file.name, "(weights)", file.format, f"weights of {chosen}"))
-        return chosen, because, findings
-    known = match.backend in BACKENDS or library(match.backend) is not None
-    if known and (not because or match.strength >= Strength.FORMAT):
-        because.append(Reason("(table)", match.backend, chosen, f"{match.backend} runs in {chosen}"))
-    weight = next((w for w in evidence.weights if w.format in _OF_FRAMEWORK.get(chosen or "", ())), None)
-    if weight is not None:
-        because.append(Reason(weight.name, "(weights)", weight.format, f"weights of {chosen}"))
-    return chosen, because, findings
-
-
-_OF_FRAMEWORK = {
-    "pytorch": ("safetensors", "pickle"), "onnx": ("onnx",), "tensorflow": ("h5", "keras", "saved_model", "pb"),
-    "paddle": ("paddle",), "mindspore": ("mindspore",), "ggml": ("gguf", "ggml"), "tvm": ("mlc",), "jax": ("msgpack",),
-}  # fmt: skip
-
-
-def _held(evidence: Evidence) -> tuple[str, WeightFile] | None:
-    """Return the framework of the weights, for a library of which nothing is known, and one file of them."""
-    found = ((name, w) for name, formats in _OF_FRAMEWORK.items() for w in evidence.weights if w.format in formats)
-    return next(found, None)
-
-
-def _declared_framework(evidence: Evidence) -> str | None:
-    for facts in (evidence.declared.get("framework", ()), evidence.tagged.get("framework", ())):
-        for fact in facts[:1]:
-            return canonical_framework(fact.value)
-    return None
-
-
 def _reasons(
     match: Match, framework: list[Reason], tasks: list[Reason], entry: Entry | None
 ) -> Mapping[str, tuple[Reason, ...]]:
@@ -345,53 +274,6 @@ def _alternatives(chosen: Match, pool: list[Match]) -> tuple[Rejected, ...]:
         rank = "as strong, lower in the table" if match.strength == chosen.strength else match.strength.name.lower()
         found.append(Rejected(match.backend, f"{rank}{fact}"))
     return tuple(found)
-
-
-def _requirements(evidence: Evidence, match: Match, quantization: str | None, entry: Entry | None) -> tuple[str, ...]:
-    """Return what the backend, the quantised weights and the model itself ask for.
-
-    A registered class for a library without a backend here says itself what it needs, when it is loaded.
-    """
-    needs: list[str] = []
-    row = library(match.backend)
-    if match.backend in BACKENDS:
-        needs += _requires(match.backend)
-    elif entry is None and row is not None and row.install.startswith("pip install ") and "+" not in row.install:
-        needs += [name.strip('"') for name in row.install.removeprefix("pip install ").split()]
-        needs = [match.backend if n.startswith("modelscope-ext") else n for n in needs]
-    needs += match.requires
-    if match.backend == "transformers" and quantization in _QUANTIZERS:
-        needs.append(_QUANTIZERS[quantization])
-    needs += [fact.value for fact in evidence.declared.get("requirements", ()) if isinstance(fact.value, str)]
-    return tuple(dict.fromkeys(needs))
-
-
-#: Backend -> the entries there were when it was asked, and its requirements.
-_REQUIRES: dict[str, tuple[object, tuple[str, ...]]] = {}
-
-
-def _requires(name: str) -> tuple[str, ...]:
-    """Return a backend's own requirements; remembered while the same backends are registered."""
-    entries = BACKENDS.entries
-    known = _REQUIRES.get(name)
-    if known is None or known[0] is not entries:
-        known = _REQUIRES[name] = (entries, tuple(BACKENDS.get(name).requires))
-    return known[1]
-
-
-#: Requirements -> what was installed when they were checked, and the lines about those that are not met.
-_CHECKED: dict[tuple[str, ...], tuple[object, tuple[str, ...]]] = {}
-
-
-def _missing(needs: tuple[str, ...], now: object) -> tuple[str, ...]:
-    """Return a line for each requirement that is not met; remembered until something is installed or removed."""
-    known = _CHECKED.get(needs)
-    if known is None or known[0] is not now:
-        lines = tuple(str(check) for check in check_requirements(needs) if not check.ok)
-        if len(_CHECKED) >= _MOST_REMEMBERED:
-            _CHECKED.clear()
-        known = _CHECKED[needs] = (now, lines)
-    return known[1]
 
 
 def _plugged_in(evidence: Evidence) -> tuple[list[Match], list[Finding]]:
