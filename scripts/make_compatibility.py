@@ -19,7 +19,7 @@ SHOWN = ("torch", "transformers", "sentence-transformers", "accelerate", "onnxru
 
 def pins(name: str) -> dict[str, str]:
     text = (ROOT / "requirements" / ENVIRONMENTS[name]).read_text("utf-8")
-    return dict(re.findall(r"^([\w.-]+)==(\S+)", text, re.M))
+    return dict(re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.M))
 
 
 def versions() -> str:

@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Any
 
 from modelscope_ext.errors import OptionError
@@ -145,6 +146,8 @@ def _configuration(values: dict[str, Any]) -> None:
     if file is not None and document is not None:
         raise OptionError("config_file and cfg_dict both replace configuration.json: pass one")
     if file is not None:
+        if not isinstance(file, str | PathLike):
+            raise OptionError(f"config_file={_said(file)}: expected the path of a .json or .yaml file")
         from modelscope_ext.utils.config import Config
 
         document = Config.from_file(file)

@@ -121,3 +121,9 @@ def test_a_check_of_signatures_is_not_promised():
     with pytest.raises(OptionError, match=r"verify: signatures of models cannot be checked by this release"):
         Request.of({"verify": True})
     assert Request.of({"verify": None}).values == {}
+
+
+@pytest.mark.parametrize("file", [False, 1, b"x.json", {"task": "fill-mask"}])
+def test_a_configuration_file_is_a_path(file):
+    with pytest.raises(OptionError, match=r"config_file=.*: expected the path of a \.json or \.yaml file"):
+        Request.of({"config_file": file})
