@@ -7,30 +7,34 @@ library is imported. A registered class beats the built-in backend.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import (
-    BackendNotLoadable,
-    ConfigError,
     MalformedMetadata,
-    MissingRequirement,
     ModelNotFound,
     ModelScopeExtError,
     OptionError,
-    RequirementConflict,
 )
 from modelscope_ext.models import gate, modelscope_form
 from modelscope_ext.models.backend import Backend, Loaded
 from modelscope_ext.models.base import Model
+from modelscope_ext.models.checks import (
+    Choice,
+    check_base,
+    check_class,
+    check_framework,
+    check_loadable,
+    check_needs,
+    check_options,
+)
 from modelscope_ext.models.gate.unchanged import check_unchanged, marks
 from modelscope_ext.models.memory import collector_off
-from modelscope_ext.models.request import KEYWORDS, Request, unknown_keyword
+from modelscope_ext.models.request import Request
 from modelscope_ext.models.resolution import Reason, Resolution, Source
 from modelscope_ext.utils.imports import away_from
-from modelscope_ext.utils.text import did_you_mean, listing, printable
+from modelscope_ext.utils.text import listing, printable
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
@@ -38,20 +42,6 @@ if TYPE_CHECKING:
     from modelscope_ext.utils.entry import Entry
 
 __all__ = ["adopt", "load", "refuse_load_options"]
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """Who loads: a class, and the backend it may hand over to."""
-
-    kind: type[Any]
-    engine: Backend | None
-    entry: Entry | None = None
-
-    @property
-    def own(self) -> bool:
-        """Whether the class loads by itself."""
-        return modelscope_form.loads_itself(self.kind)
 
 
 def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any) -> Model:
@@ -83,11 +73,11 @@ def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any)
     choice = _choose(resolution, evidence, model_class)
     resolution = _completed(resolution, choice, request.get("task"))
     gate.gate_a(resolution, evidence, snapshot, grants, engine=choice.engine, base_model=request.get("base_model"))
-    _check_framework(resolution, evidence, request.get("framework"))
-    _check_loadable(resolution, choice)
-    _check_requirements(resolution)
-    _check_options(request, choice)
-    _check_base(request, snapshot)
+    check_framework(resolution, evidence, request.get("framework"))
+    check_loadable(resolution, choice)
+    check_needs(resolution)
+    check_options(request, choice)
+    check_base(request, snapshot)
     folder = _folder(snapshot)
     files = _files(resolution, snapshot, choice)
     gate.check_floors(resolution, files, choice.engine)
@@ -160,14 +150,14 @@ def _of_class(model_class: type[Any] | None) -> dict[str, Any]:
     return {name: value for name in ("backend", "framework") if isinstance(value := getattr(said, name), str) and value}
 
 
-def _choose(resolution: Resolution, evidence: Evidence, model_class: type[Any] | None) -> _Choice:
+def _choose(resolution: Resolution, evidence: Evidence, model_class: type[Any] | None) -> Choice:
     """Choose the class: the caller's, the registered one with most conditions, the one `model.type` names, or Model."""
     engine = _engine(resolution)
     if model_class is not None:
-        _check_class(model_class, resolution)
-        return _Choice(model_class, engine)
+        check_class(model_class, resolution)
+        return Choice(model_class, engine)
     entry = _registered(resolution, evidence)
-    return _Choice(entry.load() if entry else Model, engine, entry)
+    return Choice(entry.load() if entry else Model, engine, entry)
 
 
 def _registered(resolution: Resolution, evidence: Evidence) -> Entry | None:
@@ -189,35 +179,7 @@ def _engine(resolution: Resolution) -> Backend | None:
     return BACKENDS.get(resolution.backend) if resolution.backend in BACKENDS else None
 
 
-def _check_class(model_class: type[Any], resolution: Resolution) -> None:
-    """Refuse a class whose `load` cannot be called on it, or that is for another task than the folder's."""
-    if any(isinstance(vars(kind).get("load"), FunctionType) for kind in model_class.__mro__):
-        raise OptionError(
-            f"{model_class.__name__}.load is called on the class: write @classmethod above it, and"
-            " load(cls, folder, resolution, **options)"
-        )
-    from modelscope_ext.models.metadata import ModelMetadata
-
-    said = ModelMetadata.of(model_class)
-    checks = (
-        ("tasks", said.tasks, resolution.tasks),
-        ("model_type", said.model_types, _tuple(resolution.model_type)),
-        ("framework", said.frameworks, _tuple(resolution.framework)),
-        ("backend", said.backends, _tuple(resolution.backend)),
-    )
-    for name, ours, theirs in checks:
-        if ours and theirs and not set(ours) & set(theirs):
-            raise OptionError(
-                f"{model_class.__name__} is for {name} {listing(ours)}; {printable(str(resolution.source))} has"
-                f" {listing(theirs)}. Load it with Model.from_pretrained(...), which chooses the class."
-            )
-
-
-def _tuple(value: str | None) -> tuple[str, ...]:
-    return () if value is None else (value,)
-
-
-def _completed(resolution: Resolution, choice: _Choice, task: str | None) -> Resolution:
+def _completed(resolution: Resolution, choice: Choice, task: str | None) -> Resolution:
     """Return the decision with what the class adds: a reason, its requirements, tasks where the files name none."""
     if choice.kind is Model:
         return resolution
@@ -242,105 +204,6 @@ def _only_inferred(resolution: Resolution) -> bool:
     return not said or said[0].file not in ("(argument)", "configuration.json", "README.md")
 
 
-def _check_framework(resolution: Resolution, evidence: Evidence, asked: str | None) -> None:
-    """Refuse to load with another framework than the caller asks for; `resolve` only notes it."""
-    if asked is None:
-        return
-    from modelscope_ext.models.frameworks import canonical_framework
-
-    wanted = canonical_framework(asked) or asked
-    if resolution.framework is not None and wanted != resolution.framework:
-        raise OptionError(
-            f"framework={printable(repr(asked))}: nothing in {printable(str(resolution.source))} is for it; its files"
-            f" are for {resolution.framework} ({resolution.backend}). Leave framework= out, or convert the weights"
-        )
-
-
-def _check_loadable(resolution: Resolution, choice: _Choice) -> None:
-    if choice.engine is not None or choice.own:
-        return
-    source = printable(str(resolution.source))
-    _check_known(resolution, source)
-    lines = [line for line in resolution.missing if line]
-    wanted = resolution.requirement_dependency or (resolution.backend,)
-    from modelscope_ext.utils.requirement import check_requirements, install_command
-
-    command = install_command(check_requirements(wanted))
-    install = f" Install it with: {command}." if command else f" {lines[0]}" if lines else ""
-    raise BackendNotLoadable(
-        f"{source} is a model of {resolution.backend!r}, which is recognised but cannot be loaded here yet.{install}"
-        " Load it with that library itself, or register a class for it:"
-        f" @MODELS.register_module(backend={resolution.backend!r})."
-    )
-
-
-def _check_known(resolution: Resolution, source: str) -> None:
-    """Refuse a backend that is only a word in the model's files: it must not become a package to install."""
-    from modelscope_ext.models.backends import BUILTINS
-    from modelscope_ext.models.builder import BACKENDS
-    from modelscope_ext.models.decision.recognised import library
-
-    name = resolution.backend
-    if name in BUILTINS or library(name) is not None:
-        return
-    reason = next(iter(resolution.because.get("backend", ())), None)
-    where = f" ({printable(reason.file)}: {printable(reason.key)})" if reason else ""
-    raise BackendNotLoadable(
-        f"{source} declares the backend {printable(repr(name))}{where}, and nothing here knows it."
-        f"{did_you_mean(name, BACKENDS.names())} Loadable: {listing(BACKENDS.names())}. Pass backend= with one of"
-        " them, or install the package that brings this backend."
-    )
-
-
-def _check_requirements(resolution: Resolution) -> None:
-    """Raise for what is missing, too old or in conflict; nothing is imported."""
-    from modelscope_ext.utils.requirement import check_requirements, install_command
-
-    bad = [check for check in check_requirements(resolution.requirement_dependency) if not check.ok]
-    if not bad:
-        return
-    source = printable(str(resolution.source))
-    lines = "\n".join(f"  {check}" for check in bad)
-    if any(check.problem == "invalid" for check in bad):
-        raise ConfigError(
-            f"{source}: configuration.json: requirement_dependency: expected requirements such as 'transformers>=5.3':"
-            f"\n{lines}\nCorrect the file, or pass cfg_dict= to replace it."
-        )
-    command = install_command(bad)
-    if any(check.problem == "conflict" for check in bad):
-        raise RequirementConflict(f"{source} cannot be loaded in this environment:\n{lines}")
-    advice = f"\nInstall it with: {command}" if command else ""
-    raise MissingRequirement(f"{source} ({resolution.backend}) needs what is not installed:\n{lines}{advice}")
-
-
-def _check_options(request: Request, choice: _Choice) -> None:
-    """Refuse a keyword that neither the backend nor the class takes."""
-    if not request.extra:
-        return
-    engine = choice.engine
-    known: dict[str, str] = dict(engine.options) if engine is not None else {}
-    takes_any = False
-    if choice.own:
-        names, takes_any = modelscope_form.options_of(choice.kind)
-        known.update(dict.fromkeys(names, ""))
-    # A class that may hand over to a backend takes **options only to pass them on.
-    if takes_any and engine is None:
-        return
-    who = f"backend {engine.name!r}" if engine is not None else choice.kind.__name__
-    for name in request.extra:
-        if name not in known and name not in KEYWORDS:
-            raise unknown_keyword(name, known, who)
-
-
-def _check_base(request: Request, snapshot: Snapshot) -> None:
-    """Refuse a base for what is no adapter: it would be ignored, and the caller would believe otherwise."""
-    if request.get("base_model") is not None and "adapter_config.json" not in snapshot:
-        raise OptionError(
-            f"base_model={printable(request.get('base_model'))}: {printable(str(snapshot.source))} has no"
-            " adapter_config.json, so it is no adapter and takes no base; leave base_model out"
-        )
-
-
 def _folder(snapshot: Snapshot) -> Path:
     if snapshot.folder is None:
         raise ModelNotFound(
@@ -349,7 +212,7 @@ def _folder(snapshot: Snapshot) -> Path:
     return Path(snapshot.folder).resolve()
 
 
-def _files(resolution: Resolution, snapshot: Snapshot, choice: _Choice) -> tuple[str, ...]:
+def _files(resolution: Resolution, snapshot: Snapshot, choice: Choice) -> tuple[str, ...]:
     """Return exactly the files that the load may read."""
     if choice.engine is not None:
         files = choice.engine.files(resolution, snapshot)
@@ -366,7 +229,7 @@ def _files(resolution: Resolution, snapshot: Snapshot, choice: _Choice) -> tuple
     return tuple(files)
 
 
-def _built(choice: _Choice, folder: Path, resolution: Resolution, evidence: Evidence, options: dict[str, Any]) -> Model:
+def _built(choice: Choice, folder: Path, resolution: Resolution, evidence: Evidence, options: dict[str, Any]) -> Model:
     """Make the model: by its class in ModelScope's form, or by `load` and an instance that holds what it returned."""
     configuration = _configuration(evidence, options.get("cfg_dict"))
     engine = choice.engine
@@ -386,7 +249,7 @@ def _built(choice: _Choice, folder: Path, resolution: Resolution, evidence: Evid
     return made
 
 
-def _load(choice: _Choice, folder: Path, resolution: Resolution, options: dict[str, Any]) -> Any:
+def _load(choice: Choice, folder: Path, resolution: Resolution, options: dict[str, Any]) -> Any:
     """Call the class's `load`. What a library raises over a damaged file is told with the model's name."""
     names, takes_any = modelscope_form.options_of(choice.kind)
     taken = options if takes_any else {k: v for k, v in options.items() if k in names}
