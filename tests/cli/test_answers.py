@@ -26,7 +26,8 @@ def test_text(answer, text):
 
 
 def test_an_array_is_a_list_in_json_and_a_summary_in_text():
-    numpy = pytest.importorskip("numpy")
+    import numpy
+
     array = numpy.arange(6, dtype="float32").reshape(2, 3)
     assert as_json({"v": array}) == {"v": [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]}
     assert as_text(array) == "float32 [2, 3]  0.0000 1.0000 2.0000 3.0000 ..."

@@ -277,8 +277,3 @@ def _first(table: tuple[tuple[tuple[str, ...], str], ...], text: str, reason: Re
         if any(part in text for part in parts):
             return Head((task,), Reason(reason.file, reason.key, reason.value, f"named after a model for {task}"))
     return None
-
-
-def _named_files(evidence: Evidence, table: tuple[tuple[tuple[str, ...], str], ...]) -> Head | None:
-    found = (_first(table, w.name.lower(), Reason(w.name, "(name)", w.name, "")) for w in evidence.weights)
-    return next((head for head in found if head), None)
