@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import OptionError
+from modelscope_ext.models.builder import canonical_condition
 from modelscope_ext.models.hooks import call_hook
 from modelscope_ext.models.tasks import TASKS, canonical
 from modelscope_ext.pipelines.base import Pipeline
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["PIPELINES", "build_pipeline", "pipeline"]
 
 #: Pipeline classes by name and by what they are for; other packages join by the entry-point group of that name.
-PIPELINES = Registry("pipelines", entry_points="modelscope_ext.pipelines")
+PIPELINES = Registry("pipelines", entry_points="modelscope_ext.pipelines", normalise=canonical_condition)
 
 
 def pipeline(

@@ -198,3 +198,13 @@ def test_a_model_where_the_task_belongs_is_told_to_be_named(folder):
     model = Model.from_pretrained(folder)
     with pytest.raises(OptionError, match=r"task: expected a str .*, got Model; .* write pipeline\(model="):
         pipeline(model)
+
+
+def test_a_task_is_registered_in_any_spelling():
+    class Spelled(Pipeline):
+        pass
+
+    with PIPELINES.temporary():
+        PIPELINES.register_module(task="text_classification", module_name="spelled", module_cls=Spelled)
+        entry = PIPELINES.select(task="text-classification")
+        assert entry is not None and entry.load() is Spelled
