@@ -1,8 +1,9 @@
 """The interface of a backend: one library that can load and run models, in one file `backends/<lib>_.py`.
 
-The hooks stand in the order in which they are called: `probe` (step 4), `files`, `load`, `predict`, `save`, `close`
-(step 5 and 6). A contributor subclasses `Backend`, overrides `probe` and `load`, usually `predict`, and names the class
-in the entry-point group ``modelscope_ext.backends``. `modelscope_ext.testing.BackendConformance` checks the rest.
+The hooks stand in the order in which they are called: `probe` (step 4), `base`, `files`, `load`, `predict`, `save`,
+`close` (step 5 and 6). A contributor subclasses `Backend`, overrides `probe` and `load`, usually `predict`, and names
+the class in the entry-point group ``modelscope_ext.backends``. `modelscope_ext.testing.BackendConformance` checks the
+rest.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from modelscope_ext.models.resolution import Match, Resolution
+from modelscope_ext.models.resolution import BaseReference, Match, Resolution
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
@@ -67,6 +68,15 @@ class Backend:
         Pure: no I/O, no imports of the library, the same answer on every machine. None means no claim.
         """
         raise NotImplementedError
+
+    def base(self, evidence: Evidence) -> BaseReference | None:
+        """Say which model the folder is an adapter to, or None for a model of its own. Override for adapters.
+
+        Pure, like `probe`. What is returned makes `base_model=` an argument of the load; without that argument the
+        base that is named is refused unless `allow_sources` names it too, and `load` opens it with
+        `models.base_source.load_base`.
+        """
+        return None
 
     def files(self, resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:
         """Return exactly the names that `load` will open. Usually not overridden.

@@ -168,10 +168,18 @@ def check_options(request: Request, choice: Choice) -> None:
             raise unknown_keyword(name, known, who)
 
 
-def check_base(request: Request, snapshot: Snapshot) -> None:
-    """Refuse a base for what is no adapter: it would be ignored, and the caller would believe otherwise."""
-    if request.get("base_model") is not None and "adapter_config.json" not in snapshot:
+def check_base(request: Request, snapshot: Snapshot, evidence: Evidence, choice: Choice) -> None:
+    """Refuse a base for what is no adapter, which would be ignored, and an adapter without any base."""
+    given, source = request.get("base_model"), printable(str(snapshot.source))
+    base = choice.engine.base(evidence) if choice.engine is not None else None
+    if given is not None and base is None and not (choice.own and "adapter_config.json" in snapshot):
+        who = choice.engine.name if choice.engine is not None else choice.kind.__name__
         raise OptionError(
-            f"base_model={printable(request.get('base_model'))}: {printable(str(snapshot.source))} has no"
-            " adapter_config.json, so it is no adapter and takes no base; leave base_model out"
+            f"base_model={printable(str(given))}: {source} is no adapter to {who}, so it takes no base; leave"
+            " base_model out"
+        )
+    if given is None and base is not None and not base.name and not choice.own:
+        raise OptionError(
+            f"{source}: {base.file}: {base.key} names no base, and an adapter does nothing without one. Pass"
+            " base_model=<the folder of the model it was trained on>"
         )

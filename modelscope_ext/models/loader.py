@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from modelscope_ext.metadata.snapshot import Snapshot
     from modelscope_ext.utils.entry import Entry
 
-__all__ = ["adopt", "load", "refuse_load_options"]
+__all__ = ["adopt", "load", "load_request", "refuse_load_options"]
 
 
 def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any) -> Model:
@@ -56,11 +56,15 @@ def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any)
         OptionError, ModelNotFound, NotAModel, AmbiguousModel, SafetyError, BackendNotLoadable, MissingRequirement,
         RequirementConflict, WeightsMismatch: In the order in which the steps come.
     """
+    return load_request(model, Request.of(keywords), model_class=model_class)
+
+
+def load_request(model: Any, request: Request, *, model_class: type[Model] | None = None) -> Model:
+    """Load `model` as a request asks whose keywords were checked already; else as `load`."""
     from modelscope_ext.hub.locate import open_snapshot
     from modelscope_ext.metadata.evidence import collect
     from modelscope_ext.models.resolve import Asked, decide
 
-    request = Request.of(keywords)
     grants = request.grants
     where = {name: request.values[name] for name in _LOCATION if name in request.values}
     snapshot = open_snapshot(model, limits=grants.limits, **where)
@@ -77,7 +81,7 @@ def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any)
     check_loadable(resolution, choice)
     check_needs(resolution)
     check_options(request, choice)
-    check_base(request, snapshot)
+    check_base(request, snapshot, evidence, choice)
     folder = _folder(snapshot)
     files = _files(resolution, snapshot, choice)
     gate.check_floors(resolution, files, choice.engine)

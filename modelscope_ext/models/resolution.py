@@ -15,7 +15,19 @@ from modelscope_ext.metadata.snapshot import Source
 from modelscope_ext.safety.finding import Finding
 from modelscope_ext.utils.record import Record
 
-__all__ = ["Finding", "Match", "Plan", "PlanFile", "Reason", "Rejected", "Resolution", "Source", "Strength", "Weights"]
+__all__ = [
+    "BaseReference",
+    "Finding",
+    "Match",
+    "Plan",
+    "PlanFile",
+    "Reason",
+    "Rejected",
+    "Resolution",
+    "Source",
+    "Strength",
+    "Weights",
+]
 
 
 class Strength(IntEnum):
@@ -69,6 +81,21 @@ class Match(Record):
     model_type: str | None = None
     requires: tuple[str, ...] = ()
     loadable: bool = True
+
+
+@dataclass(frozen=True)
+class BaseReference(Record):
+    """Where an adapter says which model it changes.
+
+    Attributes:
+        file: The file inside the adapter, e.g. ``"adapter_config.json"``.
+        key: The dotted key there.
+        name: The base as it stands there, a folder or a hub id; None where the adapter names none.
+    """
+
+    file: str
+    key: str
+    name: str | None = None
 
 
 @dataclass(frozen=True)

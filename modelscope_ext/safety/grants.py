@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from modelscope_ext.errors import OptionError, RedirectRefused
+from modelscope_ext.errors import LimitExceeded, OptionError, RedirectRefused
 from modelscope_ext.safety.limits import DEFAULT_LIMITS, Limits
 from modelscope_ext.utils.record import Record
 from modelscope_ext.utils.revocation import NO_REMOTE_CODE, revoked
@@ -34,6 +34,7 @@ class Grants(Record):
         allow_sources: Other sources this model may lead to, as ``"org/name@commit"`` or a folder.
         limits: Sizes that may be read.
         local_files_only: Contact no hub.
+        redirects: How many models led here, each to the next; no permission, and no keyword of a call.
 
     Raises:
         OptionError: A value of another type: ``"False"``, 1 and None are no answers to a question of trust.
@@ -53,6 +54,7 @@ class Grants(Record):
     allow_sources: tuple[str, ...] = ()
     limits: Limits = DEFAULT_LIMITS
     local_files_only: bool = False
+    redirects: int = 0
 
     def __post_init__(self) -> None:
         for name in ("trust_remote_code", "local_files_only"):
@@ -72,6 +74,8 @@ class Grants(Record):
             )
         if type(self.limits) is not Limits:
             raise OptionError(f"limits={_shown(self.limits)}: expected a Limits.")
+        if type(self.redirects) is not int or self.redirects < 0:
+            raise OptionError(f"redirects={_shown(self.redirects)}: expected a count.")
         _check_sources(self.allow_sources)
 
     @classmethod
@@ -89,7 +93,7 @@ class Grants(Record):
             >>> Grants.of(allow_sources=["org/base@0a1b"], limits=None).allow_sources
             ('org/base@0a1b',)
         """
-        known = [field.name for field in fields(cls)]
+        known = [field.name for field in fields(cls) if field.name != "redirects"]
         for name in keywords:
             if name not in known:
                 raise OptionError(
@@ -128,6 +132,7 @@ class Grants(Record):
 
         Raises:
             RedirectRefused: `name` was not allowed by the caller.
+            LimitExceeded: As for `elsewhere`.
 
         Example:
             >>> grants = Grants.of(trust_remote_code=True, allow_sources=["org/base@0a1b"])
@@ -145,7 +150,26 @@ allowed (nothing was opened). If you trust it, pass allow_sources=['org/other'].
                 f"If you trust it, pass allow_sources=[{printable(name)!r}].",
                 grant="allow_sources",
             )
-        return replace(self, trust_remote_code=False, code_sha256=None)
+        return self.elsewhere()
+
+    def elsewhere(self) -> Grants:
+        """Return the grants for another source that the caller himself names: the same, but never its code.
+
+        Raises:
+            LimitExceeded: Too many models led here, each to the next (`Limits.redirect_depth`).
+
+        Example:
+            >>> Grants.of(trust_remote_code=True).elsewhere().redirects
+            1
+        """
+        if self.redirects >= self.limits.redirect_depth:
+            raise LimitExceeded(
+                f"{self.redirects} models led here, each to the next, and this one leads on; the limit is"
+                f" {self.limits.redirect_depth}. Nothing more was opened. If it is right, pass"
+                f" limits=Limits(redirect_depth={self.redirects + 1}).",
+                grant="limits",
+            )
+        return replace(self, trust_remote_code=False, code_sha256=None, redirects=self.redirects + 1)
 
     def allowed_as(self, name: str) -> str | None:
         """Return how the caller allowed `name` (with its commit, if one was given), or None.

@@ -79,7 +79,7 @@ def test_options_reach_the_backend(folder):
 
 
 def test_a_base_is_refused_where_there_is_no_adapter(folder):
-    with pytest.raises(OptionError, match=r"base_model=.*has no adapter_config\.json, so it is no adapter"):
+    with pytest.raises(OptionError, match=r"base_model=.*is no adapter to toy, so it takes no base"):
         load(folder, base_model="org/base")
 
 

@@ -71,7 +71,8 @@ def refusals(
 ) -> Iterator[SafetyError]:
     """Yield everything for which gate A would refuse a load, without raising; the first is what `gate_a` raises."""
     runs_code = engine.runs_code if engine is not None else resolution.backend in CODE_RUNNERS
-    case = Case(resolution, evidence, snapshot, grants, runs_code, base_model)
+    base = engine.base(evidence) if engine is not None else None
+    case = Case(resolution, evidence, snapshot, grants, runs_code, base_model, base)
     before, after = RULES
     for rule in before:
         yield from rule(case)

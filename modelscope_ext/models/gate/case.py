@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
     from modelscope_ext.metadata.snapshot import Snapshot
-    from modelscope_ext.models.resolution import Resolution
+    from modelscope_ext.models.resolution import BaseReference, Resolution
     from modelscope_ext.safety.grants import Grants
 
 __all__ = ["Case", "walk"]
@@ -27,6 +27,7 @@ class Case:
         grants: What the caller permits.
         runs_code: Whether the chosen backend would run a model's Python at all.
         base_model: The adapter's base as the caller named it, if he did.
+        base: Where an adapter of the chosen backend names its base; None for a model of its own.
     """
 
     resolution: Resolution
@@ -35,6 +36,7 @@ class Case:
     grants: Grants
     runs_code: bool = True
     base_model: Any = None
+    base: BaseReference | None = None
 
     @property
     def source(self) -> str:

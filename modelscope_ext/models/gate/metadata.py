@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from modelscope_ext.errors import (
     ExecutableFormatRefused,
     InstallRefused,
+    LimitExceeded,
     MalformedMetadata,
     PathEscapeRefused,
     RedirectRefused,
@@ -85,6 +86,11 @@ def _redirects(case: Case) -> Iterator[SafetyError]:
     for name, place, target in _targets(case):
         try:
             case.grants.for_source(target)
+        except LimitExceeded as error:
+            yield LimitExceeded(
+                f"{printable(name)}: {printable(place)}: {error}", source=case.source, file=name, field=place,
+                grant=error.grant,
+            )  # fmt: skip
         except RedirectRefused as error:
             yield RedirectRefused(
                 f"{printable(name)}: {printable(place)} leads to another source, {printable(target)}. Nothing was"
@@ -100,6 +106,8 @@ def _targets(case: Case) -> Iterator[tuple[str, str, str]]:
             base = document.get("base_model_name_or_path")
             if isinstance(base, str) and base:
                 yield name, "base_model_name_or_path", base
+        if case.base is not None and case.base.name and case.base.key != "base_model_name_or_path":
+            yield case.base.file, case.base.key, case.base.name
     for fact in case.evidence.declared.get("pretrained", ()):
         if isinstance(fact.value, str) and case.resolution.backend == "modelscope":
             yield fact.file, fact.key, fact.value
