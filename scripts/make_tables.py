@@ -11,11 +11,12 @@ Which task an auto class stands for is decided here, in `AUTOS`; everything else
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 DATA = Path(__file__).resolve().parent.parent / "modelscope_ext" / "models" / "data"
 
@@ -129,16 +130,15 @@ def unused_mappings() -> set[str]:
 
 
 def diffusers_table() -> dict[str, Any]:
-    """Return pipeline class -> tasks, and the names of the component classes, by kind."""
+    """Return pipeline class -> tasks, what else may serve it, and the names of the classes of components, by kind."""
     import diffusers
     from diffusers.pipelines import auto_pipeline
 
     pipelines: dict[str, list[str]] = {}
     for mapping, tasks in DIFFUSERS_AUTOS.items():
-        for value in getattr(auto_pipeline, mapping).values():
-            for cls in value if isinstance(value, tuple | list) else [value]:
-                known = pipelines.setdefault(cls.__name__, [])
-                known += [task for task in tasks.split() if task not in known]
+        for cls in getattr(auto_pipeline, mapping).values():
+            known = pipelines.setdefault(cls.__name__, [])
+            known += [task for task in tasks.split() if task not in known]
     structure = diffusers._import_structure
     exported = {name for names in structure.values() for name in names if name.endswith("Pipeline")}
     components = {
@@ -151,8 +151,87 @@ def diffusers_table() -> dict[str, Any]:
         "library": f"diffusers {diffusers.__version__}",
         "pipelines": dict(sorted(pipelines.items())),
         "others": sorted(exported - set(pipelines)),
+        "related": _related(auto_pipeline),
         "components": sorted(components),
+        "schedulers": _schedulers(diffusers, structure),
+        "own": _own_components(Path(diffusers.__file__).parent / "pipelines"),
+        "transformers": _transformers_components(diffusers, exported),
     }
+
+
+#: What `AutoPipelineFor...from_pipe` makes of a pipeline: mapping -> the task it is asked for.
+_FROM_PIPE = {
+    "AUTO_TEXT2IMAGE_PIPELINES_MAPPING": "text-to-image",
+    "AUTO_IMAGE2IMAGE_PIPELINES_MAPPING": "image-to-image",
+    "AUTO_INPAINT_PIPELINES_MAPPING": "image-inpainting",
+}
+
+
+def _related(auto_pipeline: Any) -> dict[str, dict[str, str]]:
+    """Return pipeline class -> task -> the class that runs the task with the same components."""
+    found: dict[str, dict[str, str]] = {}
+    for mapping in _FROM_PIPE:
+        for family, cls in getattr(auto_pipeline, mapping).items():
+            rows = {task: getattr(auto_pipeline, name).get(family) for name, task in _FROM_PIPE.items()}
+            row = {task: other.__name__ for task, other in rows.items() if other is not None}
+            if len(set(row.values())) > 1:
+                found.setdefault(cls.__name__, row)
+    return dict(sorted(found.items()))
+
+
+def _schedulers(diffusers: Any, structure: dict[str, Any]) -> dict[str, list[str]]:
+    """Return scheduler class -> those that can be made of its configuration; a list that all share is named ``*``."""
+    shared = sorted(one.name for one in diffusers.schedulers.KarrasDiffusionSchedulers)
+    found = {"*": shared}
+    for name in sorted({*structure["schedulers"], *shared}):
+        cls = getattr(diffusers, name)
+        # Those that need a further library may be stand-ins without the list; all of them are of the large family.
+        others = shared if ".dummy_" in cls.__module__ else sorted(getattr(cls, "_compatibles", ()))
+        if name.endswith("Scheduler"):
+            found[name] = ["*"] if others == shared else others
+    return found
+
+
+_OF_COMPONENTS = ("ModelMixin", "PreTrainedModel", "PreTrainedTokenizer", "SchedulerMixin", "BaseImageProcessor")
+
+
+def _own_components(folder: Path) -> dict[str, list[str]]:
+    """Return module of a pipeline -> the component classes that are defined in it, read without importing it."""
+    bases: dict[str, tuple[str, list[str]]] = {}
+    for file in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                names = [ast.unparse(base).rpartition(".")[2] for base in node.bases]
+                bases[node.name] = (file.parent.name, names)
+
+    def is_component(name: str, depth: int = 0) -> bool:
+        return name.endswith(_OF_COMPONENTS) or (
+            depth < 4 and name in bases and any(is_component(base, depth + 1) for base in bases[name][1])
+        )
+
+    found: dict[str, list[str]] = {}
+    for name, (module, _) in sorted(bases.items()):
+        if is_component(name) and not name.endswith(_OF_COMPONENTS):
+            found.setdefault(module, []).append(name)
+    return dict(sorted(found.items()))
+
+
+_OF_TEXT = ("Tokenizer", "TokenizerFast", "Processor", "ProcessorFast", "FeatureExtractor", "EncoderModel")
+
+
+def _transformers_components(diffusers: Any, pipelines: set[str]) -> list[str]:
+    """Return the classes of transformers that pipelines take, and all its tokenizers and processors."""
+    import transformers
+
+    found = {name for name in dir(transformers) if name[:1].isupper() and name.endswith(_OF_TEXT)}
+    for name in pipelines:
+        types = getattr(getattr(diffusers, name), "_get_signature_types", dict)()
+        for kinds in types.values():
+            for kind in (one for outer in kinds for one in (outer, *get_args(outer)) if isinstance(one, type)):
+                if kind.__module__.startswith("transformers.models."):
+                    found.add(kind.__name__.removesuffix("Pil"))
+    found |= {"CLIPFeatureExtractor"}  # what old folders call CLIPImageProcessor
+    return sorted(name for name in found if not name.startswith(("PreTrained", "Base")))
 
 
 def modelscope_table() -> dict[str, Any]:

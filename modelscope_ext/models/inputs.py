@@ -10,6 +10,7 @@
 | video | path, 4-d array | path as str, or the array |
 | texts | list of str | list of str |
 | table | dict of columns, list of rows, data frame | as given |
+| seed | a whole number, None, nothing at all | int, or None for any |
 | any | anything | as given |
 
 A list is a batch, except where one input is a list itself (a chat, audio samples). Nothing here opens a connection: a
@@ -238,6 +239,12 @@ def _video(value: Any) -> Any:
     raise _wrong(KINDS["video"].says, value)
 
 
+def _seed(value: Any) -> int | None:
+    if value is not None and (type(value) is not int or not 0 <= value < 2**63):
+        raise _wrong(KINDS["seed"].says, value)
+    return value
+
+
 def _numbers(value: list[Any]) -> bool:
     return bool(value) and all(type(v) in (int, float) for v in value)
 
@@ -260,5 +267,6 @@ KINDS: Mapping[str, Kind] = {
     ),
     "video": Kind("a video: a path or an array of frames x H x W x C", _video),
     "table": Kind("a table: a dict of columns, a list of rows or a data frame", lambda value: value),
+    "seed": Kind("the seed of a random start, a whole number, or None for any", _seed),
     "any": Kind("anything", lambda value: value),
 }

@@ -150,7 +150,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "any-to-any": Schema("any", "any"),
     # generation of images and videos
     "text-to-image": Schema("text", ("image", ["image"])),
-    "unconditional-image-generation": Schema("any", ("image", ["image"])),
+    "unconditional-image-generation": Schema("seed", "image"),
     "image-text-to-image": Schema("fields", ("image", ["image"]), fields={"image": "image", "text": "text"}),
     "image-inpainting": Schema(
         "fields", ("image", ["image"]), fields={"image": "image", "mask_image": "image", "prompt": "text"}

@@ -30,6 +30,8 @@ def gather(task: str, inputs: Any, args: tuple[Any, ...], options: dict[str, Any
     schema = schema_of(task)
     options = dict(options)
     if not schema.fields:
+        if inputs is MISSING and schema.input == "seed":
+            inputs = None
         if inputs is MISSING:
             raise OptionError(f"{task}: no input was given")
         return inputs, {**_positional(task, schema.arguments, args, options), **options}

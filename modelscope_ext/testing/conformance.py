@@ -54,6 +54,7 @@ class BackendConformance(Tools):
         task: A task the folder's model serves.
         inputs: At least two inputs of that task whose outputs differ.
         load_options: Options of the backend that every load here gets.
+        predict_options: Options of the task that every call here gets, e.g. a seed and few steps.
         call_values: Call option -> a value that the task takes; each is tried.
         load_values: Load option of the backend -> a value that works; each is tried.
         libraries: Import names that `probe` may not import; default: the names in `requires`.
@@ -161,15 +162,16 @@ class BackendConformance(Tools):
                 check_output(self.task, output, item)
             same = difference(outputs[0], outputs[-1], self.tolerance) is None
             check(not same, "inputs: give inputs whose outputs differ, or equality proves nothing")
-            turned = model.predict(self.task, items[::-1], batch_size=len(items))
+            turned = model.predict(self.task, items[::-1], batch_size=len(items), **self.predict_options)
             self._compare(outputs[::-1], turned, "predict: the same inputs in reverse order")
 
     def test_a_batch_equals_its_items(self, tmp_path: Path) -> None:
         """The output for an input does not depend on the inputs that run beside it."""
         with self._loaded(self.make_folder(tmp_path)) as model:
             items = normalise(self.task, list(self.inputs))[0]
-            alone = [model.predict(self.task, [item], batch_size=1)[0] for item in items]
-            together = model.predict(self.task, items, batch_size=len(items))
+            options = self.predict_options
+            alone = [model.predict(self.task, [item], batch_size=1, **options)[0] for item in items]
+            together = model.predict(self.task, items, batch_size=len(items), **options)
             self._compare(alone, together, "predict: a batch against its items one by one")
 
     def test_a_pipeline_answers_as_it_is_asked(self, tmp_path: Path) -> None:
@@ -178,12 +180,13 @@ class BackendConformance(Tools):
 
         with self._loaded(self.make_folder(tmp_path)) as model:
             pipe = Pipeline(model, self.task)
-            single = self._try(lambda: pipe(self.inputs[0]), "pipeline: a single input")
+            options = self.predict_options
+            single = self._try(lambda: pipe(self.inputs[0], **options), "pipeline: a single input")
             check_output(self.task, single)
-            self._compare([single], pipe([self.inputs[0]]), "pipeline: a list of one")
-            listed = pipe(list(self.inputs))
+            self._compare([single], pipe([self.inputs[0]], **options), "pipeline: a list of one")
+            listed = pipe(list(self.inputs), **options)
             check(isinstance(listed, list), f"pipeline: a list gave a {type(listed).__name__}")
-            walked = pipe(one for one in self.inputs)
+            walked = pipe((one for one in self.inputs), **options)
             check(hasattr(walked, "__next__"), f"pipeline: a generator gave a {type(walked).__name__}")
             self._compare(listed, list(walked), "pipeline: a generator against a list")
 
@@ -191,10 +194,11 @@ class BackendConformance(Tools):
         """``raw=True`` gives one output per input, as the library gives it."""
         with self._loaded(self.make_folder(tmp_path)) as model:
             items = normalise(self.task, list(self.inputs))[0]
-            raw = self._try(lambda: model.predict(self.task, items, raw=True, batch_size=len(items)), "raw: predict")
+            options = {**self.predict_options, "batch_size": len(items)}
+            raw = self._try(lambda: model.predict(self.task, items, raw=True, **options), "raw: predict")
             check(len(raw) == len(items), f"raw: {len(raw)} outputs for {len(items)} inputs")
             if self.has_raw:
-                equal = difference(raw, model.predict(self.task, items, batch_size=len(items)), 0.0) is None
+                equal = difference(raw, model.predict(self.task, items, **options), 0.0) is None
                 check(not equal, "raw: the outputs are the schema's; set has_raw = False if that is the library's own")
 
     def test_options_are_honest(self, tmp_path: Path) -> None:
@@ -215,7 +219,10 @@ class BackendConformance(Tools):
             pipe = Pipeline(model, self.task)
             raises(OptionError, lambda: pipe(self.inputs[0], no_such_option=1), "call_options: an unknown call option")
             for name, value in self.call_values.items():
-                self._try(lambda n=name, v=value: pipe(self.inputs[0], **{n: v}), f"call_options: {name}={value!r}")
+                self._try(
+                    lambda n=name, v=value: pipe(self.inputs[0], **{**self.predict_options, n: v}),
+                    f"call_options: {name}={value!r}",
+                )
 
     def test_what_is_saved_loads_again(self, tmp_path: Path) -> None:
         """`save` writes a folder that loads without further arguments and gives equal outputs."""

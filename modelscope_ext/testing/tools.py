@@ -31,6 +31,7 @@ class Tools:
     task: ClassVar[str]
     inputs: ClassVar[Sequence[Any]]
     load_options: ClassVar[Mapping[str, Any]] = {}
+    predict_options: ClassVar[Mapping[str, Any]] = {}
     call_values: ClassVar[Mapping[str, Any]] = {}
     load_values: ClassVar[Mapping[str, Any]] = {}
     libraries: ClassVar[tuple[str, ...] | None] = None
@@ -97,7 +98,7 @@ class Tools:
 
     def _predict(self, model: Model) -> list[Any]:
         items = normalise(self.task, list(self.inputs))[0]
-        return model.predict(self.task, items, batch_size=len(items))
+        return model.predict(self.task, items, batch_size=len(items), **self.predict_options)
 
     def _files(self, folder: Path) -> tuple[str, ...]:
         from modelscope_ext.metadata.snapshot import Snapshot

@@ -46,6 +46,7 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         "sentence-transformers": Builtin(
             f"{_HERE}sentence_transformers_:SentenceTransformers", 'pip install "modelscope-ext[sentence-transformers]"'
         ),
+        "diffusers": Builtin(f"{_HERE}diffusers_:Diffusers", 'pip install "modelscope-ext[diffusers]"'),
         "onnxruntime": Builtin(f"{_HERE}onnx_:Onnx", 'pip install "modelscope-ext[onnx]"', ("onnx",)),
         # Made for JavaScript, but plain ONNX graphs with a tokenizer.json: onnxruntime runs the same files.
         "transformers.js": Builtin(f"{_HERE}onnx_:Onnx", 'pip install "modelscope-ext[onnx]"', ("onnx",)),

@@ -63,12 +63,45 @@ class TransformersTable:
 
 @dataclass(frozen=True)
 class DiffusersTable:
-    """diffusers' pipelines with the tasks of its auto mappings, the other pipelines, and the component classes."""
+    """The closed table of what a folder of diffusers may name.
+
+    Attributes:
+        library: The release it was made from.
+        pipelines: Pipeline class -> the tasks of diffusers' auto mappings.
+        others: The pipeline classes that are in none of them.
+        related: Pipeline class -> task -> the class that runs it with the same components.
+        components: Models and schedulers of diffusers.
+        schedulers: Scheduler class -> those that can be made of its configuration.
+        own: Module of a pipeline -> the component classes defined in it.
+        transformers: Tokenizers, processors and encoders of transformers that pipelines take.
+    """
 
     library: str
     pipelines: Mapping[str, tuple[str, ...]]
     others: frozenset[str]
+    related: Mapping[str, Mapping[str, str]]
     components: frozenset[str]
+    schedulers: Mapping[str, frozenset[str]]
+    own: Mapping[str, frozenset[str]]
+    transformers: frozenset[str]
+
+    def has_pipeline(self, name: str) -> bool:
+        """Say whether diffusers has a pipeline class of that name."""
+        return name in self.pipelines or name in self.others
+
+    def has_component(self, library: str, name: str) -> bool:
+        """Say whether a pipeline may be made with the class `name` of `library`, as ``model_index.json`` has them.
+
+        Example:
+            >>> table = diffusers()
+            >>> table.has_component("diffusers", "AutoencoderKL"), table.has_component("os", "system")
+            (True, False)
+        """
+        if library == "diffusers":
+            return name in self.components
+        if library == "transformers":
+            return name in self.transformers or bool(transformers().of_class(name))
+        return name in self.own.get(library, ())
 
 
 @dataclass(frozen=True)
@@ -99,8 +132,16 @@ def diffusers() -> DiffusersTable:
         data["library"],
         {name: tuple(tasks) for name, tasks in data["pipelines"].items()},
         frozenset(data["others"]),
+        data["related"],
         frozenset(data["components"]),
+        {name: _others(name, row, data["schedulers"]["*"]) for name, row in data["schedulers"].items() if name != "*"},
+        {name: frozenset(row) for name, row in data["own"].items()},
+        frozenset(data["transformers"]),
     )
+
+
+def _others(name: str, row: list[str], shared: list[str]) -> frozenset[str]:
+    return frozenset((shared if row == ["*"] else row) + [name])
 
 
 @lru_cache(maxsize=1)

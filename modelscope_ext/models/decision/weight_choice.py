@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from modelscope_ext.errors import OptionError
+from modelscope_ext.models.decision.pipeline_index import INDEX, PipelineIndex, weight_files
 from modelscope_ext.models.resolution import Finding, Match, Weights
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
@@ -37,9 +38,20 @@ _STEMS: Mapping[str, tuple[str, ...]] = {
 }
 #: Backends whose model is spread over folders.
 _SPREAD = frozenset(
-    ("diffusers", "sentence-transformers", "mindone", "espnet", "stanza", "spacy", "triton", "pylate", "setfit")
+    (
+        "diffusers",
+        "onediff",
+        "sentence-transformers",
+        "mindone",
+        "espnet",
+        "stanza",
+        "spacy",
+        "triton",
+        "pylate",
+        "setfit",
+    )
 )
-_WHOLE_PIPELINE = frozenset(("diffusers",))
+_WHOLE_PIPELINE = frozenset(("diffusers", "onediff"))
 
 
 def choose_weights(evidence: Evidence, match: Match, framework: str | None, variant: str | None = None) -> Weights:
@@ -48,6 +60,9 @@ def choose_weights(evidence: Evidence, match: Match, framework: str | None, vari
     Raises:
         OptionError: There is no file of that `variant`; the message lists the variants there are.
     """
+    index = PipelineIndex.of(evidence.documents.get(INDEX)) if match.backend in _WHOLE_PIPELINE else None
+    if index is not None and (found := _of_pipeline(evidence, index, variant)):
+        return found
     files = [w for w in evidence.weights if not _in_checkpoint(w.folder)]
     formats = _FORMATS.get(framework or "", ()) or tuple(dict.fromkeys(w.format for w in files))
     spread = match.backend in _SPREAD
@@ -64,7 +79,11 @@ def choose_weights(evidence: Evidence, match: Match, framework: str | None, vari
         some = _quantised(some, variant)
     else:
         some = _of_variant(_of_stem(some, match.backend), variant)
-    names = _shards(evidence, some)
+    return _weights(evidence, form, _shards(evidence, some), some)
+
+
+def _weights(evidence: Evidence, form: str, names: tuple[str, ...], some: list[WeightFile]) -> Weights:
+    """Return the record of the chosen files, with what their headers say."""
     size = sum(evidence.sizes.get(name, 0) for name in names)
     dtypes: dict[str, int] = {}
     for name in names:
@@ -76,6 +95,19 @@ def choose_weights(evidence: Evidence, match: Match, framework: str | None, vari
     return Weights(
         form, names, size, chosen, dtypes, sum(dtypes.values()) if complete else None, quantization_of(evidence, some)
     )
+
+
+def _of_pipeline(evidence: Evidence, index: PipelineIndex, variant: str | None) -> Weights | None:
+    """Return the weights of the components that the index names, or None where they are none of PyTorch's."""
+    names = [n for c in index.components for n in weight_files(evidence.name_set, c.name, variant)]
+    some = [w for w in evidence.weights if w.name in set(names)]
+    if not some:
+        return None
+    if variant is not None and not any(w.variant == variant for w in some):
+        inside = {component.name for component in index.components}
+        _refuse_variant(variant, [w for w in evidence.weights if w.folder in inside])
+    form = "safetensors" if any(w.format == "safetensors" for w in some) else "pickle"
+    return _weights(evidence, form, tuple(names), some)
 
 
 def choice_finding(evidence: Evidence, weights: Weights) -> Finding | None:
@@ -134,11 +166,7 @@ def _of_variant(files: list[WeightFile], variant: str | None) -> list[WeightFile
     for weight in files:
         folders.setdefault(weight.folder, []).append(weight)
     if variant is not None and not any(w.variant == variant for w in files):
-        there = sorted({w.variant for w in files if w.variant})
-        raise OptionError(
-            f"variant={printable(variant)!r}: no weight file has it.{did_you_mean(variant, there)} "
-            f"There are: {listing(there)}."
-        )
+        _refuse_variant(variant, files)
     kept: list[WeightFile] = []
     for group in folders.values():
         wanted = [w for w in group if w.variant == variant]
@@ -148,6 +176,14 @@ def _of_variant(files: list[WeightFile], variant: str | None) -> list[WeightFile
         whole = [w for w in wanted if w.shard is None]
         kept += whole if whole and len(whole) < len(wanted) else wanted
     return kept
+
+
+def _refuse_variant(variant: str, files: Iterable[WeightFile]) -> NoReturn:
+    there = sorted({w.variant for w in files if w.variant})
+    raise OptionError(
+        f"variant={printable(variant)!r}: no weight file has it.{did_you_mean(variant, there)} "
+        f"There are: {listing(there)}."
+    )
 
 
 #: The copy of a quantised model that is taken unasked: what its tools take by default, then the next in quality.

@@ -126,6 +126,8 @@ def gate_b(resolution: Resolution, snapshot: Snapshot, files: Iterable[str], gra
     folder, source = Path(snapshot.folder), str(snapshot.source)
     files = tuple(files)
     declared = dict.fromkeys(resolution.weights.files, resolution.weights.format)
+    if resolution.weights.format == "safetensors":  # a pipeline's other components may still be pickles
+        declared = {name: form for name, form in declared.items() if not name.endswith(".bin")}
     if resolution.framework == "mindspore":  # whatever the first bytes of a .ckpt are (B21)
         declared |= {name: "mindspore" for name in files if name.endswith(".ckpt")}
     tensors: int | None = None

@@ -105,11 +105,7 @@ def _is_component(case: Case, library: str, kind: str) -> bool:
     from modelscope_ext.models.decision import tables
 
     # A pipeline's own module, e.g. ["stable_diffusion", "StableDiffusionSafetyChecker"].
-    return (
-        library.isidentifier()
-        and library.islower()
-        and kind in (tables.diffusers().components | tables.diffusers().others | {"StableDiffusionSafetyChecker"})
-    )
+    return tables.diffusers().has_component(library, kind)
 
 
 def local_component(case: Case, place: str, library: str) -> str | None:

@@ -10,7 +10,7 @@ from modelscope_ext.models.backends._transformers.folder import DESCRIBING, Fold
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import listing, printable
 
-__all__ = ["kind_of", "load_part"]
+__all__ = ["check_vocabulary", "kind_of", "load_part"]
 
 #: Kind of part -> (auto class, files that hold it, the likeliest first).
 _PARTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -86,12 +86,12 @@ def _load_one_part(folder: Folder, kind: str) -> Any:
     if part is None:
         raise NotAModel(f"{folder.name}: {there[0]} describes no {kind.replace('_', ' ')}.")
     if kind == "tokenizer":
-        _check_vocabulary(folder, part)
+        check_vocabulary(folder, part)
     logger.debug("%s: loaded %s as %s", folder.name, there[0], type(part).__name__)
     return part
 
 
-def _check_vocabulary(folder: Folder, tokenizer: Any) -> None:
+def check_vocabulary(folder: Folder, tokenizer: Any) -> None:
     """Refuse a tokenizer whose vocabulary is not there: transformers 5 would make an empty one of its settings."""
     names = dict(getattr(type(tokenizer), "vocab_files_names", None) or {})
     whole = (*(n for k, n in names.items() if k == "tokenizer_file"), "tokenizer.json", "tekken.json")

@@ -1,0 +1,144 @@
+"""diffusers: images, videos and sounds, from the components that `model_index.json` names.
+
+Loading takes one component after the other, each out of a closed table of classes and with all its weights; the
+pipeline's class, or for a related task the one that diffusers' own mapping names, joins them. A folder that is a single
+component loads as that. All components have one dtype: the caller's, else that of most weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from modelscope_ext.errors import OptionError
+from modelscope_ext.models.backend import Backend, Loaded
+from modelscope_ext.models.backends._diffusers.tasks import ROWS
+from modelscope_ext.models.decision.pipeline_index import INDEX, PipelineIndex
+from modelscope_ext.models.resolution import Match, Resolution
+from modelscope_ext.utils.text import did_you_mean, listing, printable
+
+if TYPE_CHECKING:
+    from modelscope_ext.metadata.evidence import Evidence
+    from modelscope_ext.metadata.snapshot import Snapshot
+    from modelscope_ext.safety.grants import Grants
+
+__all__ = ["Diffusers"]
+
+
+class Diffusers(Backend):
+    """Loads and runs pipelines of Hugging Face diffusers, and their components."""
+
+    name: ClassVar[str] = "diffusers"
+    frameworks: ClassVar[tuple[str, ...]] = ("pytorch",)
+    requires: ClassVar[tuple[str, ...]] = ("diffusers>=0.38", "transformers>=5.3", "torch>=2.10", "accelerate>=1.0")
+    install: ClassVar[str] = 'pip install "modelscope-ext[diffusers]"'
+    options: ClassVar[Mapping[str, str]] = {}
+    call_options: ClassVar[Mapping[str, tuple[str, ...]]] = {task: row.options for task, row in ROWS.items()}
+    tasks: ClassVar[tuple[str, ...]] = tuple(ROWS)
+
+    def probe(self, evidence: Evidence) -> Match | None:
+        """Claim pipelines (`model_index.json`), components (`config.json` with `_class_name`) and LoRA files."""
+        from modelscope_ext.models.decision.recognised import recognise_one
+
+        return recognise_one("diffusers", evidence)
+
+    def files(self, resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:
+        """Return the files of the components that the index names, one variant of each, and nothing else."""
+        from modelscope_ext.models.backends._diffusers.folder import planned
+
+        document = snapshot.document(INDEX) if INDEX in snapshot and snapshot.has_text(INDEX) else None
+        index = PipelineIndex.of(document)
+        return planned(frozenset(snapshot.names), index, resolution.weights.variant)
+
+    def load(self, folder: Path, resolution: Resolution, grants: Grants, **options: Any) -> Loaded:
+        """Load a pipeline or a component from `folder`, and nothing from anywhere else.
+
+        Args:
+            folder: The local folder.
+            resolution: The decision.
+            grants: What the caller permits; a pipeline's own code runs only where permitted.
+            **options: `task`, `device` (default: an accelerator, else the CPU), `device_map`, `dtype` (default: that of
+                most weights), `variant`, `allow_missing_weights`, and those of `options`.
+
+        Raises:
+            WeightsMismatch: A component's weights are missing, left over or of another shape.
+            BackendNotLoadable: A modular pipeline, or a class that the installed release lacks.
+            OptionError: No such device, dtype or scheduler.
+            NotAModel, MissingRequirement, SafetyError: As their names say.
+        """
+        from modelscope_ext.models.backends._diffusers.folder import Place
+        from modelscope_ext.models.backends._diffusers.load import load_native
+        from modelscope_ext.models.backends._diffusers.quiet import loading
+        from modelscope_ext.models.backends._transformers.code_guard import contained
+        from modelscope_ext.models.backends._transformers.load import pick_device
+
+        place = Place(folder, str(resolution.source), grants, options.get("variant"))
+        with loading(), contained():
+            device = pick_device(options.get("device"))
+            native = load_native(place, resolution, options, self.report)
+            if device.type != "cpu":
+                native.to(device)
+        return Loaded(native, {}, str(device))
+
+    def predict(self, native: Any, task: str, inputs: Sequence[Any], **options: Any) -> Sequence[Any]:
+        """Run `task` on `inputs`, one output per input.
+
+        Args:
+            native: What `load` or `adopt` returned.
+            task: A task of `tasks`.
+            inputs: In the forms of `models/inputs.py`; for unconditional-image-generation the seed of each image.
+            **options: Those of `call_options[task]`; `batch_size` (default 1), and ``raw=True`` for the library's own
+                outputs.
+
+        Raises:
+            OptionError: A task, option or field that the pipeline does not take, or a field that it lacks.
+        """
+        import torch
+
+        from modelscope_ext.models.backends._diffusers.quiet import quiet, shows_bars
+        from modelscope_ext.models.backends._diffusers.run import Call, run
+
+        raw, size, seed = options.pop("raw", False), options.pop("batch_size", None) or 1, options.pop("seed", None)
+        said = {name: value for name, value in options.items() if value is not None}
+        with quiet(), torch.inference_mode():
+            pipe = self._pipe(native, task)
+            pipe.set_progress_bar_config(disable=not shows_bars())
+            return run(Call(pipe, task, said, seed), inputs, size, raw=raw)
+
+    def _pipe(self, loaded: Any, task: str) -> Any:
+        """Return the pipeline for a task: the loaded one, or another class with the same components."""
+        from modelscope_ext.models.backends._diffusers.load import related
+
+        return related(loaded, task)
+
+    def adopt(self, native: Any, *, task: str | None = None, preprocessor: Any = None) -> Loaded | None:
+        """Take a DiffusionPipeline that the caller made."""
+        bases = {b.__name__ for b in type(native).__mro__ if b.__module__.partition(".")[0] == "diffusers"}
+        if "DiffusionPipeline" not in bases:
+            return None
+        from modelscope_ext.models.backends._diffusers.load import tasks_of
+
+        return Loaded(native, {"tasks": (task,) if task else tasks_of(native)}, str(native.device))
+
+    def save(self, native: Any, folder: Path) -> None:
+        """Write the pipeline's components as safetensors and its index into `folder`."""
+        from modelscope_ext.models.backends._diffusers.quiet import quiet
+
+        with quiet():
+            native.native.save_pretrained(str(folder), safe_serialization=True)
+
+    def close(self, native: Any) -> None:
+        """Drop the pipelines and give cached device memory back."""
+        device, native.native = native.device, None
+        native.parts.clear()
+        if device != "cpu":
+            import torch
+
+            torch.accelerator.empty_cache()
+
+
+def _unknown(task: str) -> OptionError:
+    return OptionError(
+        f"diffusers does not serve {printable(task)!r}.{did_you_mean(task, ROWS)} It serves: {listing(ROWS, 60)}"
+    )
