@@ -2,19 +2,23 @@
 
 | kind | what users may give for one input | what a backend gets |
 |---|---|---|
-| text | str, ``{"text": str}`` | str |
-| pair | text, ``(str, str)``, ``{"text": str, "text_pair": str}`` | str or ``{"text": str, "text_pair": str}`` |
+| text | str, ``{"text": str}``, ``{"src": str}`` | str |
+| pair | text, ``(str, str)``, ``{"text", "text_pair"}``, ``{"text1", "text2"}`` | str or ``{"text", "text_pair"}`` |
 | chat | text, a list of ``{"role", "content"}``, ``{"messages": [...]}`` | str or the list of messages |
-| image | path, bytes, PIL image, uint8 array HxW or HxWxC, ``{"path"|"bytes"|"image": ...}`` | PIL image, upright |
-| audio | path, 1-d array, list of numbers, ``{"raw", "sampling_rate"}`` | path as str, or ``{"raw", ...}`` |
-| video | path, 4-d array | path as str, or the array |
+| talk | chat, ``{"text", "image"}`` (or `audio`, `video`, several of each) | the same, all media opened |
+| image | SOURCE, PIL image, uint8 array HxW or HxWxC, tensor CxHxW | PIL image, upright |
+| images | a list of images | list of PIL images |
+| audio | SOURCE, array or list of samples, ``{"raw", "sampling_rate"}`` | path as str, or ``{"raw", ...}`` |
+| video | SOURCE, array NxHxWxC, tensor NxCxHxW, list of images | path, bytes, array, or list of PIL images |
 | texts | list of str | list of str |
+| series | list of numbers, 1-d array | float32 array [steps] |
 | table | dict of columns, list of rows, data frame | as given |
 | seed | a whole number, None, nothing at all | int, or None for any |
 | any | anything | as given |
 
-A list is a batch, except where one input is a list itself (a chat, audio samples). Nothing here opens a connection: a
-URL is refused with the advice to download it first.
+SOURCE is a path, bytes, an open file, a URL, or a dict of one of them: ``{"image": ...}``, ``{"path": ...}``, ...
+A list is a batch, except where one input is a list itself (a chat, audio samples, the frames of a video). A URL is
+fetched only where ``allow_sources=`` names it, its folder or its host (`safety/urls.py`); ``data:`` URLs need no leave.
 """
 
 from __future__ import annotations
@@ -22,11 +26,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from modelscope_ext.errors import OptionError
-from modelscope_ext.utils.text import printable
+from modelscope_ext.models.media import (
+    AUDIO,
+    IMAGE,
+    VIDEO,
+    array_of,
+    is_array,
+    is_file,
+    is_frames,
+    is_image,
+    open_audio,
+    open_image,
+    open_video,
+    wrong,
+)
+from modelscope_ext.safety.urls import CLOSED, Web
+from modelscope_ext.utils.text import did_you_mean, printable
 
 __all__ = ["KINDS", "Kind", "is_lazy"]
 
@@ -36,14 +54,14 @@ class Kind:
     """One kind of input.
 
     Attributes:
-        says: What one input may be, for messages.
-        bring: Brings one input into the form backends get; raises OptionError.
+        says: What one input may be, for messages and docs.
+        bring: Brings one input into the form backends get; takes the input and a `Web`; raises OptionError.
         whole: Whether a list is one input rather than a batch.
         spread: Whether an array is a batch rather than one input.
     """
 
     says: str
-    bring: Callable[[Any], Any]
+    bring: Callable[..., Any]
     whole: Callable[[list[Any]], bool] = lambda _value: False
     spread: Callable[[Any], bool] = lambda _value: False
 
@@ -55,9 +73,11 @@ def is_lazy(inputs: Any) -> bool:
         >>> is_lazy(x for x in "ab"), is_lazy(["a"]), is_lazy("a"), is_lazy(range(3))
         (True, False, False, True)
     """
-    if isinstance(inputs, list | tuple | str | bytes | bytearray | Mapping | os.PathLike) or _is_array(inputs):
+    if isinstance(inputs, list | tuple | str | bytes | bytearray | memoryview | Mapping | os.PathLike):
         return False
-    if _is_image(inputs) or hasattr(inputs, "columns"):
+    if is_array(inputs) or is_image(inputs) or is_file(inputs) or hasattr(inputs, "columns"):
+        return False
+    if callable(getattr(inputs, "get_all_samples", None)):  # one recording of a data set
         return False
     return hasattr(inputs, "__next__") or hasattr(inputs, "__iter__") or _is_sequence(inputs)
 
@@ -66,25 +86,28 @@ def _is_sequence(value: Any) -> bool:
     return hasattr(value, "__getitem__") and hasattr(value, "__len__")
 
 
-def _is_array(value: Any) -> bool:
-    return type(value).__module__.partition(".")[0] == "numpy" and hasattr(value, "ndim")
+#: Names under which a text may stand in a dict of its own.
+_TEXTS = ("text", "src", "sentence", "input")
+#: Names of the two texts of a pair: ours and transformers', ModelScope's, and those of data sets.
+_PAIRS = (
+    ("text", "text_pair"),
+    ("text", "text2"),
+    ("text1", "text2"),
+    ("sentence1", "sentence2"),
+    ("source_text", "target_text"),
+    ("premise", "hypothesis"),
+)
 
 
-def _is_image(value: Any) -> bool:
-    return any(base.__module__.partition(".")[0] == "PIL" for base in type(value).__mro__)
+def _named_text(value: Any) -> bool:
+    return isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in _TEXTS
 
 
-def _wrong(says: str, value: Any) -> OptionError:
-    kind = type(value)
-    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-    return OptionError(f"expected {says}; got {name}: {printable(repr(value), 60)}")
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, Mapping) and set(value) == {"text"}:
-        value = value["text"]
+def _text(value: Any, web: Web = CLOSED) -> str:
+    if _named_text(value):
+        (value,) = value.values()
     if not isinstance(value, str):
-        raise _wrong(KINDS["text"].says, value)
+        raise wrong(KINDS["text"].says, value)
     if not value.isascii():
         try:
             value.encode()
@@ -93,25 +116,32 @@ def _text(value: Any) -> str:
                 f"the text holds half a character at {error.start}, which no tokenizer takes ({printable(value, 60)});"
                 " decode it with errors='replace', or leave it out"
             ) from error
-    return value
+    return str(value)
 
 
-def _texts(value: Any) -> list[str]:
+def _texts(value: Any, web: Web = CLOSED) -> list[str]:
+    if is_array(value) and _is_texts(value):
+        value = value.tolist()
     if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
-        raise _wrong(KINDS["texts"].says, value)
+        raise wrong(KINDS["texts"].says, value)
     return list(value)
 
 
-def _pair(value: Any) -> Any:
+def _is_texts(value: Any) -> bool:
+    """Whether an array holds texts, as a column of a data set does."""
+    return is_array(value) and value.ndim == 1 and getattr(value.dtype, "kind", "") in ("U", "O", "T")
+
+
+def _pair(value: Any, web: Web = CLOSED) -> Any:
     if isinstance(value, tuple) and len(value) == 2:
         value = {"text": value[0], "text_pair": value[1]}
-    if isinstance(value, Mapping) and set(value) == {"text", "text_pair"}:
-        if value["text_pair"] is None:
-            return _text(value["text"])
-        return {"text": _text(value["text"]), "text_pair": _text(value["text_pair"])}
-    if isinstance(value, str) or (isinstance(value, Mapping) and set(value) == {"text"}):
+    if isinstance(value, str) or _named_text(value):
         return _text(value)
-    raise _wrong(KINDS["pair"].says, value)
+    names = next((pair for pair in _PAIRS if isinstance(value, Mapping) and set(value) == set(pair)), None)
+    if names is None:
+        raise wrong(KINDS["pair"].says, value)
+    first, second = (value[name] for name in names)
+    return _text(first) if second is None else {"text": _text(first), "text_pair": _text(second)}
 
 
 def _is_chat(value: Any) -> bool:
@@ -120,13 +150,13 @@ def _is_chat(value: Any) -> bool:
     )
 
 
-def _chat(value: Any) -> Any:
+def _chat(value: Any, web: Web = CLOSED) -> Any:
     if isinstance(value, Mapping) and set(value) == {"messages"}:
         value = value["messages"]
-    if isinstance(value, str) or (isinstance(value, Mapping) and set(value) == {"text"}):
+    if isinstance(value, str) or _named_text(value):
         return _text(value)
     if not _is_chat(value):
-        raise _wrong(KINDS["chat"].says, value)
+        raise wrong(KINDS["chat"].says, value)
     for number, message in enumerate(value):
         if not isinstance(message["role"], str):
             raise OptionError(f"message {number}: role must be a str, got {type(message['role']).__name__}")
@@ -135,113 +165,91 @@ def _chat(value: Any) -> Any:
     return [dict(message) for message in value]
 
 
-def _refuse_url(value: str) -> None:
-    if value.startswith(("http://", "https://", "ftp://", "s3://")):
-        raise OptionError(
-            f"{printable(value)} is a URL, and inputs are never fetched over the network: download it and pass the path"
-        )
+#: Names of what a talk may hold beside its text -> kind; the plural stands for the singular.
+_MEDIA = {"image": "image", "images": "image", "audio": "audio", "audios": "audio", "video": "video", "videos": "video"}
 
 
-def _existing(value: Any, says: str) -> str:
-    path = os.fsdecode(value)
-    _refuse_url(path)
-    if not Path(path).is_file():
-        what = "a folder" if Path(path).is_dir() else "no such file"
-        raise OptionError(f"{printable(path)}: {what}; expected {says}")
-    return path
+def _talk(value: Any, web: Web = CLOSED) -> Any:
+    """Bring a chat with pictures and sounds, or a text beside them, into one form, with all media opened."""
+    if isinstance(value, Mapping) and _is_chat(value.get("text")):
+        rest = {k: v for k, v in value.items() if k != "text" and v is not None}
+        if rest:
+            raise OptionError(f"a chat has its media inside its messages; leave out {', '.join(map(str, rest))}")
+        value = value["text"]
+    if not isinstance(value, Mapping) or set(value) == {"messages"} or _named_text(value):
+        said = _chat(value)
+        return said if isinstance(said, str) else [_opened_message(message, web) for message in said]
+    given = {("text" if k == "question" else k): v for k, v in value.items() if v is not None}
+    for name in given:
+        if name != "text" and name not in _MEDIA:
+            raise OptionError(
+                f"unknown key {printable(name)!r}; expected {KINDS['talk'].says}.{did_you_mean(str(name), _MEDIA)}"
+            )
+    out: dict[str, Any] = {"text": _text(given["text"])} if "text" in given else {}
+    for name, kind in _MEDIA.items():
+        if name in given:
+            out.setdefault(kind, []).extend(_several(kind, given[name], web))
+    if not out:
+        raise OptionError(f"expected {KINDS['talk'].says}; got an empty dict")
+    return out
 
 
-def _image(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        given = [k for k in ("image", "path", "bytes") if value.get(k) is not None]
-        if not given or set(value) - {"image", "path", "bytes"}:
-            raise _wrong(KINDS["image"].says, dict(value))
-        # A data set's cell has both; the bytes are there even where its path is not.
-        value = value["bytes"] if "bytes" in given else value[given[0]]
-    if _is_array(value):
-        return _image_of_array(value)
-    if _is_image(value):
-        return _upright(value)
-    if isinstance(value, str | os.PathLike):
-        return _open_image(_existing(value, KINDS["image"].says), os.fspath(value))
-    if isinstance(value, bytes | bytearray | memoryview):
-        from io import BytesIO
-
-        return _open_image(BytesIO(value), f"{len(value)} bytes")
-    raise _wrong(KINDS["image"].says, value)
+def _several(kind: str, value: Any, web: Web) -> list[Any]:
+    one = KINDS[kind]
+    many = isinstance(value, list | tuple) and not one.whole(list(value))
+    return [one.bring(item, web) for item in (value if many else [value])]
 
 
-def _open_image(file: Any, name: Any) -> Any:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(file) as image:
-            image.load()
-            return _upright(image)
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise OptionError(f"{printable(name)}: not an image that can be read ({printable(str(error))})") from error
+def _opened_message(message: dict[str, Any], web: Web) -> dict[str, Any]:
+    content = message.get("content")
+    if not isinstance(content, list | tuple):
+        return message
+    return {**message, "content": [_opened_piece(piece, web) for piece in content]}
 
 
-def _upright(image: Any) -> Any:
-    """Turn a photo the way its EXIF tag says, as the libraries' own image loaders do; the mode stays."""
-    from PIL import ImageOps
-
-    turned = ImageOps.exif_transpose(image)
-    return image if turned is None else turned
-
-
-def _image_of_array(value: Any) -> Any:
-    from PIL import Image
-
-    if str(value.dtype) != "uint8":
-        raise OptionError(
-            f"an image array must be uint8 with values 0..255; this one is {value.dtype} of shape {tuple(value.shape)}."
-            " Convert it first, e.g. (array * 255).astype('uint8') for values 0..1"
-        )
-    if value.ndim == 3 and value.shape[2] == 1:
-        value = value[:, :, 0]
-    if value.ndim not in (2, 3) or (value.ndim == 3 and value.shape[2] not in (3, 4)) or 0 in value.shape:
-        raise OptionError(f"an image array has the shape HxW or HxWxC with 1, 3 or 4 channels; got {value.shape}")
-    return Image.fromarray(value)
+def _opened_piece(piece: Any, web: Web) -> Any:
+    """Open what a piece of a message holds; OpenAI's ``{"type": "image_url", ...}`` means an image as well."""
+    if isinstance(piece, str):
+        return {"type": "text", "text": piece}
+    kind = piece.get("type") if isinstance(piece, Mapping) else None
+    if kind == "image_url":
+        url = piece.get("image_url")
+        piece, kind = {"type": "image", "image": url.get("url") if isinstance(url, Mapping) else url}, "image"
+    if kind not in ("image", "audio", "video"):
+        return piece
+    given = next((piece[k] for k in (kind, "path", "url") if piece.get(k) is not None), None)
+    return {"type": kind} if given is None else {"type": kind, kind: KINDS[kind].bring(given, web)}
 
 
-def _audio(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        raw = value.get("raw", value.get("array"))
-        if raw is None and isinstance(value.get("path"), str):
-            return _existing(value["path"], KINDS["audio"].says)
-        if raw is None or set(value) - {"raw", "array", "sampling_rate", "path"}:
-            raise _wrong(KINDS["audio"].says, dict(value))
-        return {"raw": _samples(raw), "sampling_rate": value.get("sampling_rate")}
-    if isinstance(value, str | os.PathLike):
-        return _existing(value, KINDS["audio"].says)
-    return {"raw": _samples(value), "sampling_rate": None}
+def _images(value: Any, web: Web = CLOSED) -> list[Any]:
+    if is_array(value) and value.ndim == 4:
+        value = list(value)
+    if not isinstance(value, list | tuple) or not value:
+        raise wrong(KINDS["images"].says, value)
+    return [open_image(one, web) for one in value]
 
 
-def _samples(value: Any) -> Any:
-    if not _is_array(value) and not isinstance(value, list | tuple):
-        raise _wrong(KINDS["audio"].says, value)
+def _series(value: Any, web: Web = CLOSED) -> Any:
+    """Bring one series of numbers into a float32 array [steps]."""
+    if isinstance(value, Mapping) and len(value) == 1 and next(iter(value)) in ("past_values", "series", "target"):
+        (value,) = value.values()
+    if not is_array(value) and not (isinstance(value, list | tuple) and _numbers(list(value))):
+        raise wrong(KINDS["series"].says, value)
     import numpy as np
 
-    array = np.asarray(value)
-    if array.ndim != 1 or array.dtype.kind not in "fiu":
-        raise OptionError(
-            f"audio is one channel of numbers; got shape {array.shape} of {array.dtype}: mix it down first"
-        )
-    return array.astype(np.float32) if array.dtype.kind == "f" else array
+    array = array_of(value)
+    if getattr(array, "ndim", 1) != 1 or (is_array(array) and array.dtype.kind not in "fiu"):
+        raise OptionError(f"expected one series of numbers, got shape {tuple(array.shape)} of {array.dtype}")
+    return np.asarray(array, dtype=np.float32)
 
 
-def _video(value: Any) -> Any:
-    if _is_array(value) and value.ndim == 4:
-        return value
-    if isinstance(value, str | os.PathLike):
-        return _existing(value, KINDS["video"].says)
-    raise _wrong(KINDS["video"].says, value)
+def _as_given(value: Any, web: Web = CLOSED) -> Any:
+    return value
 
 
-def _seed(value: Any) -> int | None:
+def _seed(value: Any, web: Web = CLOSED) -> int | None:
     if value is not None and (type(value) is not int or not 0 <= value < 2**63):
-        raise _wrong(KINDS["seed"].says, value)
+        raise wrong(KINDS["seed"].says, value)
     return value
 
 
@@ -250,23 +258,26 @@ def _numbers(value: list[Any]) -> bool:
 
 
 KINDS: Mapping[str, Kind] = {
-    "text": Kind("a str or {'text': str}", _text),
+    "text": Kind("a str or {'text': str}", _text, spread=_is_texts),
     "texts": Kind("a list of str", _texts, whole=lambda value: all(isinstance(v, str) for v in value)),
-    "pair": Kind("a str, a tuple of two str, or {'text': str, 'text_pair': str}", _pair),
-    "chat": Kind("a str, or a chat: a list of {'role': ..., 'content': ...}", _chat, whole=_is_chat),
-    "image": Kind(
-        "an image: a path, bytes, a PIL image or a uint8 array HxW or HxWxC",
-        _image,
-        spread=lambda value: _is_array(value) and value.ndim == 4,
+    "pair": Kind("a str, a tuple of two str, or {'text': str, 'text_pair': str}", _pair, spread=_is_texts),
+    "chat": Kind("a str, or a chat: a list of {'role': ..., 'content': ...}", _chat, whole=_is_chat, spread=_is_texts),
+    "talk": Kind(
+        "a chat: a list of {'role': ..., 'content': ...}, or {'text': str, 'image': ...} with image, audio or video",
+        _talk,
+        whole=_is_chat,
     ),
-    "audio": Kind(
-        "audio: a path, a 1-d array of samples, or {'raw': array, 'sampling_rate': hertz}",
-        _audio,
+    "image": Kind(IMAGE, open_image, spread=lambda value: is_array(value) and value.ndim == 4),
+    "images": Kind("a list of images", _images),
+    "audio": Kind(AUDIO, open_audio, whole=_numbers, spread=lambda value: is_array(value) and value.ndim == 2),
+    "video": Kind(VIDEO, open_video, whole=is_frames, spread=lambda value: is_array(value) and value.ndim == 5),
+    "table": Kind("a table: a dict of columns, a list of rows or a data frame", _as_given),
+    "series": Kind(
+        "a series of numbers: a list, or an array [steps]",
+        _series,
         whole=_numbers,
-        spread=lambda value: _is_array(value) and value.ndim == 2,
+        spread=lambda value: is_array(value) and value.ndim == 2,
     ),
-    "video": Kind("a video: a path or an array of frames x H x W x C", _video),
-    "table": Kind("a table: a dict of columns, a list of rows or a data frame", lambda value: value),
     "seed": Kind("the seed of a random start, a whole number, or None for any", _seed),
-    "any": Kind("anything", lambda value: value),
+    "any": Kind("anything", _as_given),
 }

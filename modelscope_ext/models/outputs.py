@@ -1,8 +1,9 @@
 """Step 6 of 6: what a task gives. Outputs are compared with patterns, and with laws that a pattern cannot say.
 
 A pattern is the name of a scalar (``"str"``, ``"float"``, ``"image"``, ...; a trailing ``?`` allows None), a dict of
-patterns (a trailing ``?`` marks a key that may be left out), a list with the pattern of its items, or a tuple of
-alternatives. A law is a function of the output, the input it answers and the call's options.
+patterns (a trailing ``?`` marks a key that may be left out, ``"*"`` stands for any keys), a list with the pattern of
+its items, or a tuple of alternatives; `models/types.py` derives it from a type. A law is a function of the output, the
+input it answers and the call's options.
 
 Example:
     >>> mismatch([{"label": "str", "score": "float"}], [{"label": "cat", "score": 1}])
@@ -40,6 +41,8 @@ def mismatch(pattern: Any, value: Any, place: str = "output") -> str | None:
 def _mismatch_of_dict(pattern: dict[str, Any], value: Any, place: str) -> str | None:
     if type(value) is not dict:
         return f"{place}: expected a dict with {sorted(pattern)}, got {_name(value)}"
+    if "*" in pattern:
+        return next((p for k, v in value.items() if (p := mismatch(pattern["*"], v, f"{place}[{k!r}]"))), None)
     known = {k.rstrip("?"): k for k in pattern}
     missing = [k for k in pattern if not k.endswith("?") and k not in value]
     strange = [k for k in value if k not in known]
@@ -112,6 +115,10 @@ SCALARS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "array": (
         "a float32 numpy array",
         lambda v: type(v).__module__ == "numpy" and str(v.dtype) == "float32" and v.size,
+    ),
+    "mask": (
+        "a boolean numpy array [height, width]",
+        lambda v: type(v).__module__ == "numpy" and str(v.dtype) == "bool" and v.ndim == 2,
     ),
     "message": ("a chat message", _is_message),
 }

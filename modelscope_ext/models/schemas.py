@@ -1,8 +1,8 @@
 """Step 6 of 6: for each task what goes in and what comes out, whatever the backend, as one table.
 
 An input is one of the kinds of `models/inputs.py`, or a dict of named fields of these kinds (a trailing ``?`` marks
-what may be left out). An output is written as a pattern of `models/outputs.py`. Scores are plain Python floats, never
-numpy's, so that every output without an image or a tensor can be written as JSON.
+what may be left out). An output is a type of `models/types.py`. Scores are plain Python floats, never numpy's, so that
+every output without an image or an array can be written as JSON.
 
 Example:
     >>> normalise("text-classification", "good")
@@ -20,8 +20,10 @@ from itertools import count, repeat
 from typing import Any
 
 from modelscope_ext.errors import OptionError
+from modelscope_ext.models import types as t
 from modelscope_ext.models.inputs import KINDS, is_lazy
 from modelscope_ext.models.outputs import LAWS, mismatch
+from modelscope_ext.safety.urls import CLOSED, Web
 from modelscope_ext.utils.record import Record
 from modelscope_ext.utils.text import did_you_mean, printable
 
@@ -34,135 +36,137 @@ class Schema(Record):
 
     Attributes:
         input: A kind of `KINDS`, or ``"fields"``.
-        fields: For ``"fields"``: name -> kind; ``?`` after the kind marks an optional field.
+        output: The type of one output; a pattern of `models/outputs.py` will do too.
+        fields: Name -> kind; ``?`` after the kind marks an optional field. For ``"fields"`` these are the input, for
+            ``"talk"`` what may also be given by name.
         arguments: Names of the options that may follow the input as positional arguments.
         aliases: Other spellings of field names, e.g. ModelScope's.
-        output: The pattern of one output.
         laws: Names of further rules in `LAWS`.
     """
 
     input: str = "any"
-    output: Any = "any"
+    output: Any = Any
     fields: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     laws: tuple[str, ...] = ()
 
+    @property
+    def pattern(self) -> Any:
+        """The pattern of one output, for `models/outputs.py`."""
+        return t.pattern(self.output)
 
-_LABEL = {"label": "str", "score": "float"}
-_BOX = {"xmin": "int", "ymin": "int", "xmax": "int", "ymax": "int"}
-_POINT = {"x": "number", "y": "number"}
-_TOKEN = {"entity": "str", "score": "float", "index": "int", "word": "str", "start": "int?", "end": "int?"}
-_GROUP = {"entity_group": "str", "score": "float", "word": "str", "start": "int?", "end": "int?"}
-_FILL = {"score": "float", "token": "int", "token_str": "str", "sequence": "str"}
-_GENERATED = {"generated_text": ("str", ["message"])}
-_SPEECH = {"audio": "array", "sampling_rate": "int"}
-_ANSWER = {"score": "float", "answer": "str", "start?": "int", "end?": "int"}
+
+_RANKING = {"source_sentence": "query", "sentences_to_compare": "documents", "sentences": "documents"}
 _SENTENCES = {"sentences_to_compare": "sentences", "documents": "sentences"}
-_DOCUMENTS = {"source_sentence": "query", "sentences_to_compare": "documents", "sentences": "documents"}
+_TALK = {"image": "any?", "text": "any?", "audio": "any?", "video": "any?"}
+_TALKING = {"images": "image", "audios": "audio", "videos": "video", "question": "text"}
+_ZERO_SHOT = ("candidate_labels", "hypothesis_template")
 
 #: Canonical task -> its schema. Tasks that only one hub or library knows take and give anything.
 SCHEMAS: Mapping[str, Schema] = {
     # text
-    "text-classification": Schema("pair", (_LABEL, [_LABEL]), laws=("sorted",)),
-    "token-classification": Schema("text", ([_TOKEN], [_GROUP])),
-    "fill-mask": Schema("text", ([_FILL], [[_FILL]]), laws=("sorted",)),
-    "text-generation": Schema("chat", (_GENERATED, [_GENERATED])),
-    "feature-extraction": Schema("text", "array", laws=("vectors",)),
+    "text-classification": Schema("pair", t.Label | list[t.Label], laws=("sorted",)),
+    "token-classification": Schema("text", list[t.Entity] | list[t.EntityGroup]),
+    "fill-mask": Schema("text", list[t.Fill] | list[list[t.Fill]], laws=("sorted",)),
+    "text-generation": Schema("chat", t.Generated | list[t.Generated]),
+    "feature-extraction": Schema("text", t.FloatArray, laws=("vectors",)),
     "sentence-similarity": Schema(
         "fields",
-        ["float"],
+        list[float],
         fields={"source_sentence": "text", "sentences": "texts"},
         aliases=_SENTENCES,
         laws=("one score a sentence",),
     ),
     "text-ranking": Schema(
         "fields",
-        [{"index": "int", "score": "float", "document": "str"}],
+        list[t.Ranked],
         fields={"query": "text", "documents": "texts"},
-        aliases=_DOCUMENTS,
+        aliases=_RANKING,
         laws=("sorted", "documents ranked"),
     ),
     "zero-shot-classification": Schema(
-        "text",
-        {"sequence": "str", "labels": ["str"], "scores": ["float"]},
-        arguments=("candidate_labels", "hypothesis_template", "multi_label"),
-        laws=("labels and scores",),
+        "text", t.ZeroShot, arguments=(*_ZERO_SHOT, "multi_label"), laws=("labels and scores",)
     ),
-    "question-answering": Schema("fields", (_ANSWER, [_ANSWER]), fields={"question": "text", "context": "text"}),
+    "multiple-choice": Schema(
+        "fields",
+        list[t.Choice],
+        fields={"prompt": "text", "choices": "texts"},
+        aliases={"question": "prompt", "text": "prompt"},
+        laws=("sorted",),
+    ),
+    "question-answering": Schema(
+        "fields",
+        t.Answer | list[t.Answer],
+        fields={"question": "text", "context": "text"},
+        aliases={"query": "question", "passage": "context"},
+    ),
     "table-question-answering": Schema(
-        "fields",
-        {"answer": "str", "coordinates?": "any", "cells?": ["str"], "aggregator?": "str"},
-        fields={"table": "table", "query": "any"},
-        aliases={"question": "query"},
+        "fields", t.TableAnswer, fields={"table": "table", "query": "any"}, aliases={"question": "query"}
     ),
-    "translation": Schema("text", {"translation_text": "str"}, arguments=("src_lang", "tgt_lang")),
-    "summarization": Schema("text", {"summary_text": "str"}),
-    "text2text-generation": Schema("text", {"generated_text": "str"}),
-    "decision": Schema("any", "any"),
+    "translation": Schema("text", t.Translation | list[t.Translation], arguments=("src_lang", "tgt_lang")),
+    "summarization": Schema("text", t.Summary | list[t.Summary]),
+    "text2text-generation": Schema("text", t.Text | list[t.Text]),
+    "decision": Schema(
+        "fields", dict[str, t.Decision], fields={"state": "any", "questions": "any"}, aliases={"text": "state"}
+    ),
     # image
-    "image-classification": Schema("image", [_LABEL], laws=("sorted",)),
-    "image-feature-extraction": Schema("image", "array"),
-    "image-segmentation": Schema("image", [{"score": "float?", "label": "str?", "mask": "image"}]),
-    "object-detection": Schema("image", [{**_LABEL, "box": _BOX}], laws=("sorted",)),
-    "zero-shot-object-detection": Schema(
-        "image", [{**_LABEL, "box": _BOX}], arguments=("candidate_labels",), laws=("sorted",)
-    ),
-    "zero-shot-image-classification": Schema(
-        "image", [_LABEL], arguments=("candidate_labels", "hypothesis_template"), laws=("sorted",)
-    ),
-    "depth-estimation": Schema("image", {"predicted_depth": "array", "depth": "image"}),
-    "keypoint-detection": Schema("image", [{"keypoint": _POINT, "score": "float", "label?": "str"}]),
-    "keypoint-matching": Schema(
-        "fields",
-        [{"keypoint_image_0": _POINT, "keypoint_image_1": _POINT, "score": "float"}],
-        fields={"image_0": "image", "image_1": "image"},
-    ),
-    "mask-generation": Schema("image", {"masks": ["any"], "scores": ["float"]}),
-    "image-to-image": Schema("image", "image"),
-    "image-to-text": Schema("image", {"generated_text": "str"}),
+    "image-classification": Schema("image", list[t.Label], laws=("sorted",)),
+    "image-feature-extraction": Schema("image", t.FloatArray),
+    "image-segmentation": Schema("image", list[t.Segment]),
+    "object-detection": Schema("image", list[t.Detection], laws=("sorted",)),
+    "zero-shot-object-detection": Schema("image", list[t.Detection], arguments=("candidate_labels",), laws=("sorted",)),
+    "zero-shot-image-classification": Schema("image", list[t.Label], arguments=_ZERO_SHOT, laws=("sorted",)),
+    "depth-estimation": Schema("image", t.Depth),
+    "keypoint-detection": Schema("image", list[t.Keypoint]),
+    "keypoint-matching": Schema("fields", list[t.Match], fields={"image_0": "image", "image_1": "image"}),
+    "mask-generation": Schema("image", t.Masks),
+    "image-to-image": Schema("image", t.Image),
+    "image-to-text": Schema("image", t.Text),
     # audio and video
-    "audio-classification": Schema("audio", [_LABEL], laws=("sorted",)),
-    "zero-shot-audio-classification": Schema(
-        "audio", [_LABEL], arguments=("candidate_labels", "hypothesis_template"), laws=("sorted",)
-    ),
-    "automatic-speech-recognition": Schema(
-        "audio", {"text": "str", "chunks?": [{"text": "str", "timestamp": "any"}], "language?": "str?"}
-    ),
-    "text-to-audio": Schema("text", _SPEECH),
-    "text-to-speech": Schema("text", _SPEECH),
-    "audio-to-audio": Schema("audio", _SPEECH),
-    "video-classification": Schema("video", [_LABEL], laws=("sorted",)),
+    "audio-classification": Schema("audio", list[t.Label], laws=("sorted",)),
+    "zero-shot-audio-classification": Schema("audio", list[t.Label], arguments=_ZERO_SHOT, laws=("sorted",)),
+    "automatic-speech-recognition": Schema("audio", t.Transcript),
+    "text-to-audio": Schema("text", t.Audio),
+    "text-to-speech": Schema("text", t.Audio),
+    "audio-to-audio": Schema("audio", t.Audio),
+    "video-classification": Schema("video", list[t.Label], laws=("sorted",)),
     # several kinds at once
     "document-question-answering": Schema(
-        "fields",
-        ([_ANSWER], [{"answer": "str?"}]),
-        fields={"image": "image", "question": "text", "word_boxes": "any?"},
+        "fields", list[t.Answer], fields={"image": "image", "question": "text", "word_boxes": "any?"}
     ),
     "visual-question-answering": Schema(
-        "fields", [{"answer": "str", "score?": "float"}], fields={"image": "image", "question": "text"}
-    ),
-    "image-text-to-text": Schema(
         "fields",
-        {"generated_text": ("str", ["message"]), "input_text?": "any"},
-        fields={"image": "any?", "text": "any?"},
+        list[t.Answer],
+        fields={"image": "image", "question": "text"},
+        aliases={"text": "question", "img": "image"},
     ),
-    "any-to-any": Schema("any", "any"),
+    "visual-document-retrieval": Schema(
+        "fields",
+        list[t.RankedPage],
+        fields={"query": "text", "documents": "images"},
+        aliases={"images": "documents", "pages": "documents"},
+        laws=("sorted",),
+    ),
+    "image-text-to-text": Schema("talk", t.Generated, fields=_TALK, aliases=_TALKING),
+    "audio-text-to-text": Schema("talk", t.Generated, fields=_TALK, aliases=_TALKING),
+    "video-text-to-text": Schema("talk", t.Generated, fields=_TALK, aliases=_TALKING),
+    "any-to-any": Schema("talk", t.Generated, fields=_TALK, aliases=_TALKING),
     # generation of images and videos
-    "text-to-image": Schema("text", ("image", ["image"])),
-    "unconditional-image-generation": Schema("seed", "image"),
-    "image-text-to-image": Schema("fields", ("image", ["image"]), fields={"image": "image", "text": "text"}),
+    "text-to-image": Schema("text", t.Image | list[t.Image]),
+    "unconditional-image-generation": Schema("seed", t.Image),
+    "image-text-to-image": Schema("fields", t.Image | list[t.Image], fields={"image": "image", "text": "text"}),
     "image-inpainting": Schema(
-        "fields", ("image", ["image"]), fields={"image": "image", "mask_image": "image", "prompt": "text"}
+        "fields", t.Image | list[t.Image], fields={"image": "image", "mask_image": "image", "prompt": "text"}
     ),
-    "text-to-video": Schema("text", "any"),
-    "image-to-video": Schema("image", "any"),
-    "text-to-3d": Schema("text", "any"),
-    "image-to-3d": Schema("image", "any"),
+    "text-to-video": Schema("text", Any),
+    "image-to-video": Schema("image", Any),
+    "text-to-3d": Schema("text", Any),
+    "image-to-3d": Schema("image", Any),
     # numbers
-    "tabular-classification": Schema("any", (_LABEL, [_LABEL])),
-    "tabular-regression": Schema("any", "float"),
-    "time-series-forecasting": Schema("any", "array"),
+    "tabular-classification": Schema("any", t.Label | list[t.Label]),
+    "tabular-regression": Schema("any", float),
+    "time-series-forecasting": Schema("series", t.FloatArray),
 }
 
 
@@ -174,7 +178,9 @@ def schema_of(task: str) -> Schema:
 _ANY = Schema()
 
 
-def normalise(task: str, inputs: Any, *, first: int = 0, batch: bool = False) -> tuple[list[Any], bool]:
+def normalise(
+    task: str, inputs: Any, *, first: int = 0, batch: bool = False, web: Web = CLOSED
+) -> tuple[list[Any], bool]:
     """Return `inputs` as a list of items in the form backends get, and whether a single input was given.
 
     Args:
@@ -182,9 +188,11 @@ def normalise(task: str, inputs: Any, *, first: int = 0, batch: bool = False) ->
         inputs: One input or a list of them; see the table in `models/inputs.py`.
         first: The number of the first input, for messages.
         batch: Whether `inputs` is a list of single inputs, whatever it looks like.
+        web: What of the web inputs may come from.
 
     Raises:
         OptionError: An input is not what the task takes; the message names the task, the item and what it takes.
+        RedirectRefused, LimitExceeded, HubError: Of a URL that `web` allows.
 
     Example:
         >>> normalise("sentence-similarity", {"source_sentence": "a", "sentences": ["b", "c"]})
@@ -196,7 +204,9 @@ def normalise(task: str, inputs: Any, *, first: int = 0, batch: bool = False) ->
     single, items = (False, list(inputs)) if batch else _items(schema, inputs)
 
     def bring(item: Any) -> Any:
-        return _bring_fields(schema, item) if schema.input == "fields" else KINDS[schema.input].bring(item)
+        if schema.input == "fields":
+            return _bring_fields(schema, item, web)
+        return KINDS[schema.input].bring(item, web)
 
     numbers = repeat(None) if single else count(first)
     return [_brought(task, bring, item, number) for item, number in zip(items, numbers, strict=False)], single
@@ -222,7 +232,7 @@ def _brought(task: str, bring: Callable[[Any], Any], item: Any, number: int | No
         raise OptionError(f"{task}{where}: {error}") from error
 
 
-def _bring_fields(schema: Schema, item: Any) -> dict[str, Any]:
+def _bring_fields(schema: Schema, item: Any, web: Web) -> dict[str, Any]:
     shape = "{" + ", ".join(f"{name!r}: {kind}" for name, kind in schema.fields.items()) + "}"
     if not isinstance(item, Mapping):
         raise OptionError(f"expected a dict {shape}; got {type(item).__name__}: {printable(repr(item), 60)}")
@@ -237,7 +247,7 @@ def _bring_fields(schema: Schema, item: Any) -> dict[str, Any]:
                 raise OptionError(f"the key {name!r} is missing; expected {shape}")
             continue
         try:
-            out[name] = KINDS[kind.rstrip("?")].bring(_only(given[name], kind))
+            out[name] = KINDS[kind.rstrip("?")].bring(_only(given[name], kind), web)
         except OptionError as error:
             raise OptionError(f"key {name!r}: {error}") from error
     return out
@@ -258,7 +268,7 @@ def check_output(task: str, value: Any, item: Any = None, *, options: Mapping[st
         options: The call's options; `top_k` may shorten a ranking.
     """
     schema = schema_of(task)
-    problem = mismatch(schema.output, value, "output")
+    problem = mismatch(schema.pattern, value, "output")
     if problem:
         raise AssertionError(f"{task}: {problem}")
     for law in schema.laws:

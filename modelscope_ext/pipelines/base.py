@@ -15,6 +15,7 @@ from modelscope_ext.errors import ModelScopeExtError, OptionError
 from modelscope_ext.models.hooks import call_hook, named, overrides
 from modelscope_ext.models.schemas import is_lazy, normalise
 from modelscope_ext.pipelines.arguments import MISSING, gather
+from modelscope_ext.safety.urls import CLOSED, Web
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Pipeline:
 
     #: Tasks a registered subclass serves; the first is its default.
     tasks: tuple[str, ...] = ()
+    #: What of the web inputs may come from, by ``pipeline(allow_sources=...)``.
+    _web: Web = CLOSED
 
     def __init__(
         self,
@@ -106,6 +109,7 @@ class Pipeline:
         batch_size: int | None = None,
         raw: bool = False,
         stream: bool = False,
+        allow_sources: Iterable[Any] = (),
         **options: Any,
     ) -> Any:
         """Run the task.
@@ -116,6 +120,8 @@ class Pipeline:
             batch_size: Inputs that run at once; default the pipeline's.
             raw: Return the library's own outputs.
             stream: Yield one answer piece by piece.
+            allow_sources: URLs, or hosts and folders of them (``"https://example.org/cats/"``), that inputs of this
+                call may be fetched from, beside those of ``pipeline(allow_sources=...)``.
             **options: Options of the task, and its fields by name (``question=..., context=...``).
 
         Returns:
@@ -123,7 +129,8 @@ class Pipeline:
             pieces.
 
         Raises:
-            OptionError: An input or option the task does not take.
+            OptionError: An input or option the task does not take, or a URL that is not allowed.
+            RedirectRefused, LimitExceeded, HubError: Of a URL that is.
         """
         self._check_open()
         task = self._task()
@@ -132,21 +139,23 @@ class Pipeline:
         if type(raw) is not bool or type(stream) is not bool:
             raise OptionError(f"raw={raw!r}, stream={stream!r}: expected True or False")
         size = _batch_size(batch_size) or self.batch_size or 1
+        web = self._web.plus(allow_sources)
         if raw:
             options["raw"] = True
         if stream:
-            return self._stream(task, inputs, options)
+            return self._stream(task, inputs, options, web)
         if is_lazy(inputs):
-            return self._walk(task, inputs, size, options)
-        items, single = normalise(task, inputs)
+            return self._walk(task, inputs, size, options, web)
+        items, single = normalise(task, inputs, web=web)
         outputs = list(self._run(task, items, size, options))
         return outputs[0] if single else outputs
 
-    def _walk(self, task: str, inputs: Any, size: int, options: dict[str, Any]) -> Iterator[Any]:
+    def _walk(self, task: str, inputs: Any, size: int, options: dict[str, Any], web: Web) -> Iterator[Any]:
         """Yield outputs as inputs come; at most one batch is held."""
         first = 0
         for batch in _batches(_items(inputs), size):
-            yield from self._run(task, normalise(task, batch, first=first, batch=True)[0], size, options)
+            items, _ = normalise(task, batch, first=first, batch=True, web=web)
+            yield from self._run(task, items, size, options)
             first += len(batch)
 
     def _run(self, task: str, items: Iterable[Any], size: int, options: dict[str, Any]) -> Iterator[Any]:
@@ -169,12 +178,12 @@ class Pipeline:
         value = call_hook(self.forward, value, options)
         return value if raw else call_hook(self.postprocess, value, options)
 
-    def _stream(self, task: str, inputs: Any, options: dict[str, Any]) -> Iterator[Any]:
+    def _stream(self, task: str, inputs: Any, options: dict[str, Any], web: Web) -> Iterator[Any]:
         if self._one_by_one:
             raise OptionError(f"stream=True: {type(self).__name__} has hooks of its own, which give whole answers")
         if is_lazy(inputs):
             raise OptionError("stream=True answers one input at a time: call the pipeline once for each")
-        items, single = normalise(task, inputs)
+        items, single = normalise(task, inputs, web=web)
         if not single:
             raise OptionError(f"stream=True answers one input at a time; got a list of {len(items)}")
         return self.model.stream(task, Pipeline.preprocess(self, items[0]), **options)
@@ -190,7 +199,7 @@ class Pipeline:
             return
         for name in options:
             if name not in known:
-                takes = {*known, "batch_size", "raw", "stream"}
+                takes = {*known, "batch_size", "raw", "stream", "allow_sources"}
                 raise OptionError(
                     f"{task}: unknown option {printable(name)!r}.{did_you_mean(name, takes)} This model takes:"
                     f" {listing(takes, 40)}."

@@ -12,6 +12,7 @@ from modelscope_ext.models.builder import canonical_condition
 from modelscope_ext.models.hooks import call_hook
 from modelscope_ext.models.tasks import TASKS, canonical
 from modelscope_ext.pipelines.base import Pipeline
+from modelscope_ext.safety.urls import Web
 from modelscope_ext.utils.registry import Registry, build_from_cfg, default_group
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
@@ -85,7 +86,8 @@ def pipeline(
         cache_dir: Where fetched files go.
         local_files_only: Contact no hub.
         allow_pickle: ``"weights_only"``, ``"full"`` or False.
-        allow_sources: Other sources this model may lead to.
+        allow_sources: Other sources this model may lead to, and URLs that inputs may be fetched from: one URL, or a
+            host or folder of them (``"https://example.org/cats/"``).
         code_sha256: The digest of the code that `trust_remote_code` permits.
         limits: A `Limits`.
         verify: Reserved for signed models; anything but None is refused by this release.
@@ -117,8 +119,11 @@ def pipeline(
         **backend_kwargs,
     }  # fmt: skip
     model = _one_model(task, model)
-    loaded, owned, preprocessor = _loaded(model, preprocessor, keywords)
-    return _made(loaded, _task_of(loaded, task), preprocessor, pipeline_name, batch_size, owned)
+    web = Web.of(allow_sources, limits)
+    loaded, owned, preprocessor = _loaded(model, preprocessor, keywords, web)
+    made = _made(loaded, _task_of(loaded, task), preprocessor, pipeline_name, batch_size, owned)
+    made._web = web
+    return made
 
 
 def build_pipeline(cfg: Any, task_name: str | None = None, default_args: Mapping[str, Any] | None = None) -> Any:
@@ -164,7 +169,7 @@ def _refuse_swapped(task: str | None, model: Any) -> None:
         raise OptionError(f"the task comes first, then the model: write pipeline({task}, {model})")
 
 
-def _loaded(model: Any, preprocessor: Any, keywords: dict[str, Any]) -> tuple[Model, bool, Any]:
+def _loaded(model: Any, preprocessor: Any, keywords: dict[str, Any], web: Web) -> tuple[Model, bool, Any]:
     """Return the loaded model, whether it was loaded for this pipeline, and the preprocessor that is left to call."""
     from modelscope_ext.metadata.snapshot import Snapshot
     from modelscope_ext.models import loader
@@ -172,7 +177,9 @@ def _loaded(model: Any, preprocessor: Any, keywords: dict[str, Any]) -> tuple[Mo
 
     if isinstance(model, str | PathLike | Snapshot):
         return loader.load(model, **keywords), True, preprocessor
-    loader.refuse_load_options(keywords)
+    said = [one for one in keywords["allow_sources"] or () if one not in web.sources]
+    limits = None if web.sources else keywords["limits"]  # with a model that is loaded, both are of inputs only
+    loader.refuse_load_options({**keywords, "allow_sources": tuple(said), "limits": limits})
     if isinstance(model, Model):
         return model, False, preprocessor
     return loader.adopt(model, task=keywords["task"], preprocessor=preprocessor), False, None

@@ -39,7 +39,8 @@ class Limits(Record):
         files: Files in one model.
         folder_depth: Nesting of folders in one model; deeper ones are not entered.
         name_bytes: Length of one file name inside a model, in UTF-8 bytes.
-        redirect_depth: How many times one model may lead to another.
+        redirect_depth: How many times one model may lead to another, or one URL.
+        input_bytes: Size of one input that is fetched or read from an open file, in bytes.
 
     Raises:
         OptionError: A limit that is not a positive int.
@@ -71,6 +72,7 @@ class Limits(Record):
     folder_depth: int = 16
     name_bytes: int = 1024
     redirect_depth: int = 3
+    input_bytes: int = 512 * 2**20
 
     def __post_init__(self) -> None:
         for field in fields(self):

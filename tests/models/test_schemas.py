@@ -85,12 +85,12 @@ def test_a_list_of_chats_is_a_batch_and_the_caller_keeps_his_own():
         ("question-answering", {"question": "who?"}, r"the key 'context' is missing"),
         ("question-answering", {"question": "q", "contxt": "c"}, r"unknown key 'contxt'.*Did you mean 'context'\?"),
         ("text-ranking", {"query": "q", "documents": "d"}, r"key 'documents': expected a list of str; got str"),
-        ("image-classification", "https://x/y.png", r"is a URL, and inputs are never fetched over the network"),
+        ("image-classification", "https://x/y.png", r"is a URL, and inputs are fetched only where you say so"),
         ("image-classification", "no/such.png", r"no/such.png: no such file; expected an image: a path"),
         ("image-classification", ".", r"\.: a folder; expected an image"),
         ("image-classification", b"GIF", r"3 bytes: not an image that can be read"),
         ("image-classification", {"image": None}, r"expected an image"),
-        ("audio-classification", {"raw": [[1.0]]}, r"audio is one channel of numbers; got shape \(1, 1\)"),
+        ("audio-classification", {"raw": [[1.0, 2.0]] * 2}, r"audio is one channel of numbers; got shape \(2, 2\)"),
         ("video-classification", 1, r"expected a video"),
     ],
 )
@@ -258,12 +258,12 @@ def test_the_table_speaks_of_tasks_kinds_and_laws_that_exist():
 
     assert set(SCHEMAS) <= set(TASKS)
     for task, schema in SCHEMAS.items():
-        assert (schema.input == "fields") == bool(schema.fields), task
+        assert (schema.input in ("fields", "talk")) == bool(schema.fields), task
         assert schema.input in {*KINDS, "fields"}, task
         assert {kind.rstrip("?") for kind in schema.fields.values()} <= set(KINDS), task
         assert set(schema.aliases.values()) <= set(schema.fields), task
         assert set(schema.laws) <= set(LAWS), task
-        assert scalars(schema.output) <= set(SCALARS), task
+        assert scalars(schema.pattern) <= set(SCALARS), task
     assert schema_of("no-such-task").input == "any"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from modelscope_ext.errors import MissingRequirement, OptionError
 from modelscope_ext.models.inputs import KINDS
+from modelscope_ext.models.media import read_audio
 from modelscope_ext.utils.text import printable
 
 __all__ = ["frames", "labels_of", "messages", "need", "rgb", "waveform"]
@@ -47,17 +48,8 @@ def waveform(item: Any, rate: int) -> Any:
 
     item = KINDS["audio"].bring(item)
     if isinstance(item, str):
-        soundfile = need("soundfile", "reading an audio file")
-        try:
-            samples, given = soundfile.read(item, dtype="float32", always_2d=True)
-        except (RuntimeError, OSError) as error:
-            raise OptionError(f"{printable(item)}: not audio that can be read ({printable(str(error))})") from error
-        samples = samples.mean(axis=1)
-    else:
-        samples, given = np.asarray(item["raw"]), item.get("sampling_rate") or rate
-        if samples.dtype.kind in "iu":
-            samples = samples.astype(np.float32) / float(np.iinfo(samples.dtype).max)
-    samples = samples.astype(np.float32)
+        item = read_audio(item, item)
+    samples, given = np.asarray(item["raw"], dtype=np.float32), item.get("sampling_rate") or rate
     return samples if given == rate else _resampled(samples, int(given), rate)
 
 
@@ -76,15 +68,32 @@ def frames(item: Any, count: int, every: int) -> list[Any]:
     import numpy as np
 
     video = KINDS["video"].bring(item)
-    if isinstance(video, str):
-        av = need("av", "reading a video file")
-        with av.open(video) as container:
-            decoded = (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
-            video = [frame for _, frame in zip(range(count * every), decoded, strict=False)]
+    if isinstance(video, str | bytes):
+        video = _decoded(video, count * every)
     if not len(video):
         raise OptionError("the video has no frames")
     last = min(len(video), count * every) - 1
-    return [video[i] for i in np.linspace(0, last, num=count, dtype=np.int64)]
+    return [_pixels(video[i]) for i in np.linspace(0, last, num=count, dtype=np.int64)]
+
+
+def _pixels(frame: Any) -> Any:
+    """Return one frame as a uint8 array [height, width, 3]."""
+    import numpy as np
+
+    return np.asarray(rgb(frame)) if hasattr(frame, "convert") else frame
+
+
+def _decoded(video: str | bytes, most: int) -> list[Any]:
+    """Return the first frames of a video file, at most `most`."""
+    from io import BytesIO
+
+    av = need("av", "reading a video file")
+    try:
+        with av.open(BytesIO(video) if isinstance(video, bytes) else video) as container:
+            found = (frame.to_ndarray(format="rgb24") for frame in container.decode(video=0))
+            return [frame for _, frame in zip(range(most), found, strict=False)]
+    except (OSError, ValueError, IndexError) as error:
+        raise OptionError(f"not a video that can be read ({printable(str(error))})") from error
 
 
 def labels_of(task: str, options: Mapping[str, Any]) -> list[str]:
