@@ -188,16 +188,20 @@ def read_item(task: str, text: str) -> Any:
     is_json = isinstance(text, _Json)
     if schema.input in _PLAIN and not is_json:
         return text
+    if schema.input == "seed" and text.strip().isdecimal():
+        return int(text)
     import json
 
     looks = text.lstrip()[:1]
     try:
         value = json.loads(text) if is_json or looks in "{[" else text
     except ValueError as error:
-        if is_json or schema.input == "fields":
+        if is_json or (schema.input == "fields" and not schema.lead):
             raise OptionError(f"{task} takes {_shape(schema)}, and this is no JSON: {text[:80]!r} ({error})") from error
         return text
-    if schema.input == "fields" and not isinstance(value, dict):
+    if schema.lead and not isinstance(value, dict) and not is_json:
+        return text
+    if schema.input == "fields" and not schema.lead and not isinstance(value, dict):
         raise OptionError(f"{task} takes {_shape(schema)}, got {text[:80]!r}")
     # A text that merely begins with a bracket stays text.
     is_chat = isinstance(value, list) and all(isinstance(m, dict) for m in value)

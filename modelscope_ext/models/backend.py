@@ -114,6 +114,13 @@ class Backend:
         """
         return None
 
+    def check_task(self, native: Any, task: str | None) -> None:
+        """Raise OptionError where what was loaded cannot run `task`; asked when a pipeline is made. Optional.
+
+        For what only the loaded object tells, e.g. that it is a part of a model and nothing to run; None where nothing
+        says what it is for.
+        """
+
     def predict(self, native: Any, task: str, inputs: Sequence[Any], **options: Any) -> Sequence[Any] | Iterator[Any]:
         """Run `task` on `inputs` and return one output per input, in order, in the task's schema. Usually overridden.
 

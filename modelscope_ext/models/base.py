@@ -139,6 +139,12 @@ class Model:
         """Turn what `forward` gave into the task's schema. Override; the default changes nothing."""
         return outputs
 
+    def check_task(self, task: str | None) -> None:
+        """Raise OptionError where the backend cannot run `task` with what it loaded. Usually not overridden."""
+        self._check_open()
+        if self._engine is not None and not overrides(type(self), "forward", Model):
+            self._engine.check_task(self._loaded, task)
+
     def predict(self, task: str, inputs: Sequence[Any], **options: Any) -> list[Any]:
         """Return one output per input, in order, in the task's schema. Usually not overridden.
 

@@ -39,6 +39,7 @@ class Schema(Record):
         output: The type of one output; a pattern of `models/outputs.py` will do too.
         fields: Name -> kind; ``?`` after the kind marks an optional field. For ``"fields"`` these are the input, for
             ``"talk"`` what may also be given by name.
+        lead: The one field that an input stands for which is no dict; an input with no other field is given bare.
         arguments: Names of the options that may follow the input as positional arguments.
         aliases: Other spellings of field names, e.g. ModelScope's.
         laws: Names of further rules in `LAWS`.
@@ -47,6 +48,7 @@ class Schema(Record):
     input: str = "any"
     output: Any = Any
     fields: Mapping[str, str] = field(default_factory=dict)
+    lead: str = ""
     arguments: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     laws: tuple[str, ...] = ()
@@ -61,6 +63,7 @@ _RANKING = {"source_sentence": "query", "sentences_to_compare": "documents", "se
 _SENTENCES = {"sentences_to_compare": "sentences", "documents": "sentences"}
 _TALK = {"image": "any?", "text": "any?", "audio": "any?", "video": "any?"}
 _TALKING = {"images": "image", "audios": "audio", "videos": "video", "question": "text"}
+_FROM_IMAGE = {"image": "image", "prompt": "text?"}
 _ZERO_SHOT = ("candidate_labels", "hypothesis_template")
 
 #: Canonical task -> its schema. Tasks that only one hub or library knows take and give anything.
@@ -121,13 +124,13 @@ SCHEMAS: Mapping[str, Schema] = {
     "keypoint-detection": Schema("image", list[t.Keypoint]),
     "keypoint-matching": Schema("fields", list[t.Match], fields={"image_0": "image", "image_1": "image"}),
     "mask-generation": Schema("image", t.Masks),
-    "image-to-image": Schema("image", t.Image),
+    "image-to-image": Schema("fields", t.Image | list[t.Image], fields=_FROM_IMAGE, lead="image"),
     "image-to-text": Schema("image", t.Text),
     # audio and video
     "audio-classification": Schema("audio", list[t.Label], laws=("sorted",)),
     "zero-shot-audio-classification": Schema("audio", list[t.Label], arguments=_ZERO_SHOT, laws=("sorted",)),
     "automatic-speech-recognition": Schema("audio", t.Transcript),
-    "text-to-audio": Schema("text", t.Audio),
+    "text-to-audio": Schema("text", t.Audio | list[t.Audio]),
     "text-to-speech": Schema("text", t.Audio),
     "audio-to-audio": Schema("audio", t.Audio),
     "video-classification": Schema("video", list[t.Label], laws=("sorted",)),
@@ -157,10 +160,10 @@ SCHEMAS: Mapping[str, Schema] = {
     "unconditional-image-generation": Schema("seed", t.Image),
     "image-text-to-image": Schema("fields", t.Image | list[t.Image], fields={"image": "image", "text": "text"}),
     "image-inpainting": Schema(
-        "fields", t.Image | list[t.Image], fields={"image": "image", "mask_image": "image", "prompt": "text"}
+        "fields", t.Image | list[t.Image], fields={"image": "image", "mask_image": "image", "prompt": "text?"}
     ),
-    "text-to-video": Schema("text", Any),
-    "image-to-video": Schema("image", Any),
+    "text-to-video": Schema("text", t.Video | list[t.Video]),
+    "image-to-video": Schema("fields", t.Video | list[t.Video], fields=_FROM_IMAGE, lead="image"),
     "text-to-3d": Schema("text", Any),
     "image-to-3d": Schema("image", Any),
     # numbers
@@ -215,10 +218,10 @@ def normalise(
 def _items(schema: Schema, inputs: Any) -> tuple[bool, list[Any]]:
     """Return whether `inputs` is one input, and the inputs it holds."""
     listed = isinstance(inputs, list | tuple)
-    if schema.input == "fields":
+    if schema.input == "fields" and not schema.lead:
         many = listed
     else:
-        kind = KINDS[schema.input]
+        kind = KINDS[schema.fields[schema.lead] if schema.lead else schema.input]
         pair = schema.input == "pair" and isinstance(inputs, tuple) and len(inputs) == 2
         many = kind.spread(inputs) or (listed and not pair and not kind.whole(list(inputs)))
     return not many, list(inputs) if many else [inputs]
@@ -232,8 +235,10 @@ def _brought(task: str, bring: Callable[[Any], Any], item: Any, number: int | No
         raise OptionError(f"{task}{where}: {error}") from error
 
 
-def _bring_fields(schema: Schema, item: Any, web: Web) -> dict[str, Any]:
+def _bring_fields(schema: Schema, item: Any, web: Web) -> Any:
     shape = "{" + ", ".join(f"{name!r}: {kind}" for name, kind in schema.fields.items()) + "}"
+    if schema.lead and not (isinstance(item, Mapping) and schema.lead in item):
+        return KINDS[schema.fields[schema.lead]].bring(item, web)
     if not isinstance(item, Mapping):
         raise OptionError(f"expected a dict {shape}; got {type(item).__name__}: {printable(repr(item), 60)}")
     given = {schema.aliases.get(str(k), str(k)) if k not in schema.fields else str(k): v for k, v in item.items()}
@@ -250,7 +255,7 @@ def _bring_fields(schema: Schema, item: Any, web: Web) -> dict[str, Any]:
             out[name] = KINDS[kind.rstrip("?")].bring(_only(given[name], kind), web)
         except OptionError as error:
             raise OptionError(f"key {name!r}: {error}") from error
-    return out
+    return out[schema.lead] if out.keys() == {schema.lead} else out
 
 
 def _only(value: Any, kind: str) -> Any:

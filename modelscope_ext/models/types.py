@@ -74,6 +74,7 @@ __all__ = [
     "Text",
     "Transcript",
     "Translation",
+    "Video",
     "ZeroShot",
     "pattern",
     "shown",
@@ -293,6 +294,16 @@ class Audio(TypedDict):
 
     audio: FloatArray
     sampling_rate: int
+
+
+class _Video(TypedDict):
+    frames: list[Image]
+
+
+class Video(_Video, total=False):
+    """A video: its frames in order, and how many are shown in a second where the pipeline says so."""
+
+    fps: int | float
 
 
 class _Chunk(TypedDict):

@@ -201,6 +201,8 @@ def _made(
 ) -> Pipeline:
     """Choose the pipeline class: by name, by its conditions, by configuration.json's `pipeline.type`, or our own."""
     kind = _kind(model, task or model.default_task, name)
+    if kind is Pipeline:
+        model.check_task(task or model.default_task)
     if not (isinstance(kind, type) and issubclass(kind, Pipeline)):
         from modelscope_ext.pipelines.foreign import ForeignPipeline
 

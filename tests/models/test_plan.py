@@ -36,8 +36,15 @@ def safetensors(**tensors: tuple[str, list[int], int]) -> bytes:
 
 def test_exactly_the_files_of_a_pipeline() -> None:
     files = {
-        "model_index.json": {"_class_name": "StableDiffusionPipeline"},
+        "model_index.json": {
+            "_class_name": "StableDiffusionPipeline",
+            "unet": ["diffusers", "UNet2DConditionModel"],
+            "tokenizer": ["transformers", "CLIPTokenizer"],
+            "scheduler": ["diffusers", "DDIMScheduler"],
+            "safety_checker": [None, None],
+        },
         "unet/config.json": {"_class_name": "UNet2DConditionModel"},
+        "safety_checker/model.safetensors": 70,
         "unet/diffusion_pytorch_model.safetensors": 50,
         "unet/diffusion_pytorch_model.fp16.safetensors": 25,
         "unet/diffusion_pytorch_model.bin": 50,

@@ -11,12 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from modelscope_ext.errors import OptionError
 from modelscope_ext.models.backend import Backend, Loaded
 from modelscope_ext.models.backends._diffusers.tasks import ROWS
 from modelscope_ext.models.decision.pipeline_index import INDEX, PipelineIndex
 from modelscope_ext.models.resolution import Match, Resolution
-from modelscope_ext.utils.text import did_you_mean, listing, printable
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
@@ -33,7 +31,9 @@ class Diffusers(Backend):
     frameworks: ClassVar[tuple[str, ...]] = ("pytorch",)
     requires: ClassVar[tuple[str, ...]] = ("diffusers>=0.38", "transformers>=5.3", "torch>=2.10", "accelerate>=1.0")
     install: ClassVar[str] = 'pip install "modelscope-ext[diffusers]"'
-    options: ClassVar[Mapping[str, str]] = {}
+    options: ClassVar[Mapping[str, str]] = {
+        "scheduler": "another scheduler made of the settings of the folder's own, e.g. 'DDIMScheduler'",
+    }
     call_options: ClassVar[Mapping[str, tuple[str, ...]]] = {task: row.options for task, row in ROWS.items()}
     tasks: ClassVar[tuple[str, ...]] = tuple(ROWS)
 
@@ -69,17 +69,26 @@ class Diffusers(Backend):
         """
         from modelscope_ext.models.backends._diffusers.folder import Place
         from modelscope_ext.models.backends._diffusers.load import load_native
+        from modelscope_ext.models.backends._diffusers.placing import SPREAD, put
         from modelscope_ext.models.backends._diffusers.quiet import loading
         from modelscope_ext.models.backends._transformers.code_guard import contained
         from modelscope_ext.models.backends._transformers.load import pick_device
 
         place = Place(folder, str(resolution.source), grants, options.get("variant"))
+        spread = options.get("device_map")
         with loading(), contained():
-            device = pick_device(options.get("device"))
+            device = pick_device(spread if isinstance(spread, str) and spread not in SPREAD else options.get("device"))
             native = load_native(place, resolution, options, self.report)
-            if device.type != "cpu":
-                native.to(device)
-        return Loaded(native, {}, str(device))
+            put(native, device, spread)
+        index = PipelineIndex.of(place.document(INDEX))
+        parts = {} if index is None else {"kind": index.kind, "own": index.module is not None}
+        return Loaded(native, parts, str(device))
+
+    def check_task(self, native: Any, task: str | None) -> None:
+        """Refuse a task that the pipeline's class does not serve, and any task of a single component."""
+        from modelscope_ext.models.backends._diffusers.load import check_task
+
+        check_task(native, task)
 
     def predict(self, native: Any, task: str, inputs: Sequence[Any], **options: Any) -> Sequence[Any]:
         """Run `task` on `inputs`, one output per input.
@@ -96,21 +105,16 @@ class Diffusers(Backend):
         """
         import torch
 
+        from modelscope_ext.models.backends._diffusers.load import related
         from modelscope_ext.models.backends._diffusers.quiet import quiet, shows_bars
         from modelscope_ext.models.backends._diffusers.run import Call, run
 
         raw, size, seed = options.pop("raw", False), options.pop("batch_size", None) or 1, options.pop("seed", None)
         said = {name: value for name, value in options.items() if value is not None}
         with quiet(), torch.inference_mode():
-            pipe = self._pipe(native, task)
+            pipe = related(native, task)
             pipe.set_progress_bar_config(disable=not shows_bars())
             return run(Call(pipe, task, said, seed), inputs, size, raw=raw)
-
-    def _pipe(self, loaded: Any, task: str) -> Any:
-        """Return the pipeline for a task: the loaded one, or another class with the same components."""
-        from modelscope_ext.models.backends._diffusers.load import related
-
-        return related(loaded, task)
 
     def adopt(self, native: Any, *, task: str | None = None, preprocessor: Any = None) -> Loaded | None:
         """Take a DiffusionPipeline that the caller made."""
@@ -136,9 +140,3 @@ class Diffusers(Backend):
             import torch
 
             torch.accelerator.empty_cache()
-
-
-def _unknown(task: str) -> OptionError:
-    return OptionError(
-        f"diffusers does not serve {printable(task)!r}.{did_you_mean(task, ROWS)} It serves: {listing(ROWS, 60)}"
-    )

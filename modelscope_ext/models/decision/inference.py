@@ -17,7 +17,7 @@ from modelscope_ext.models.resolution import Reason
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
 
-__all__ = ["INFER"]
+__all__ = ["INFER", "pipeline_tasks"]
 
 #: Parts of a diffusers class name (``^``: its beginning) -> tasks, in this order, for pipelines that are in none of its
 #: auto mappings.
@@ -115,15 +115,32 @@ def _diffusers(evidence: Evidence) -> Head | None:
 
 
 def _diffusers_class(evidence: Evidence, file: str, name: str) -> Head | None:
-    tasks = tables.diffusers().pipelines.get(name)
-    if tasks:
-        chosen = _narrower_pipeline(name) or tasks
-        return Head(chosen, Reason(file, "_class_name", name, f"diffusers lists {name} under {tasks[0]}"))
+    listed = tables.diffusers().pipelines.get(name)
+    if listed:
+        return Head(
+            pipeline_tasks(name), Reason(file, "_class_name", name, f"diffusers lists {name} under {listed[0]}")
+        )
     parts = " ".join((name, *_component_classes(evidence.get(file))))
     tasks = _narrower_pipeline(name) or _narrower_pipeline(parts, video_only=True)
     if tasks:
         return Head(tasks, Reason(file, "_class_name", name, f"named like a pipeline for {tasks[0]}"))
     return Head(("text-to-image",), Reason(file, "_class_name", name, "a pipeline whose name says nothing else"))
+
+
+def pipeline_tasks(name: str) -> tuple[str, ...]:
+    """Return the tasks of a pipeline class of diffusers, its own first; empty where its name says nothing.
+
+    A pipeline that makes pictures of texts also starts from a picture, or fills a part of one: diffusers has a class
+    for each that takes the same components. The other way round it need not hold: weights for filling in take more.
+
+    Example:
+        >>> pipeline_tasks("StableDiffusionPipeline"), pipeline_tasks("StableDiffusionXLInpaintPipeline")
+        (('text-to-image', 'image-to-image', 'image-inpainting'), ('image-inpainting', 'image-to-image'))
+    """
+    table = tables.diffusers()
+    own = _narrower_pipeline(name) or table.pipelines.get(name, ())
+    more = table.related.get(name, {}) if own[:1] == ("text-to-image",) else {}
+    return tuple(dict.fromkeys((*own, *more)))
 
 
 def _narrower_pipeline(name: str, *, video_only: bool = False) -> tuple[str, ...]:

@@ -7,22 +7,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from modelscope_ext.errors import BackendNotLoadable, NotAModel, OptionError, RemoteCodeRefused
 from modelscope_ext.models.backends._diffusers.components import load_component, load_single
 from modelscope_ext.models.backends._diffusers.folder import Place, refuse_modular
+from modelscope_ext.models.backends._diffusers.placing import dtype_of
+from modelscope_ext.models.backends._diffusers.schedulers import exchange
 from modelscope_ext.models.decision import tables
-from modelscope_ext.models.decision.pipeline_index import INDEX, PipelineIndex
+from modelscope_ext.models.decision.inference import pipeline_tasks
+from modelscope_ext.models.decision.pipeline_index import INDEX, PipelineIndex, weight_files
 from modelscope_ext.models.resolution import Resolution
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
-__all__ = ["class_for", "dtype_of", "load_native", "related", "tasks_of"]
-
-#: Spelling of a dtype in safetensors -> torch's.
-_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
+__all__ = ["check_task", "class_for", "load_native", "related", "tasks_of"]
 
 Report = Callable[[str, int, int], None]
 
@@ -37,9 +37,12 @@ def load_native(place: Place, resolution: Resolution, options: Mapping[str, Any]
         report: Called with a label, the steps done and their number.
     """
     refuse_modular(place, place.names)
-    options = {**options, "dtype": dtype_of(options.get("dtype"), resolution)}
     index = PipelineIndex.of(place.document(INDEX))
+    folders = [""] if index is None else [component.name for component in index.components]
+    files = [name for folder in folders for name in weight_files(place.names, folder, place.variant)]
+    options = {**options, "dtype": dtype_of(options.get("dtype"), place, files)}
     if index is None:
+        _refuse_scheduler(options, "a single component")
         if "config.json" not in place.names:
             raise NotAModel(
                 f"{place.name}: neither {INDEX} nor config.json is there, so nothing says what its weights belong to."
@@ -49,7 +52,8 @@ def load_native(place: Place, resolution: Resolution, options: Mapping[str, Any]
         model = load_single(place, options)
         report("Loaded", 1, 1)
         return model
-    cls = class_for(place, index, options.get("task"))
+    _check_task(resolution, index)
+    cls = class_for(place, index, resolution.default_task)
     wanted = _expected(cls)
     found: dict[str, Any] = {}
     for number, component in enumerate(index.components):
@@ -59,7 +63,29 @@ def load_native(place: Place, resolution: Resolution, options: Mapping[str, Any]
             continue
         found[component.name] = load_component(place, component, options)
     report("Loaded", len(index.components), len(index.components))
-    return _joined(place, index, cls, found)
+    pipe = place.read(cls.__name__, INDEX, lambda: _joined(cls, found, index.absent, index.options, place.name))
+    pipe.register_to_config(_name_or_path=str(place.path))
+    if options.get("scheduler") is not None:
+        exchange(pipe, options["scheduler"], place.name)
+    return pipe
+
+
+def _check_task(resolution: Resolution, index: PipelineIndex) -> None:
+    """Refuse the caller's task where the pipeline's class is known to serve others."""
+    serves = pipeline_tasks(index.kind)
+    if serves and any(finding.code == "task-not-served" for finding in resolution.findings):
+        raise _not_served(resolution.tasks[0], index.kind, serves)
+
+
+def _not_served(task: str, name: str, serves: tuple[str, ...]) -> OptionError:
+    return OptionError(
+        f"{name} does not serve {printable(task)!r}; it serves {listing(serves)}.{did_you_mean(task, serves)}"
+    )
+
+
+def _refuse_scheduler(options: Mapping[str, Any], what: str) -> None:
+    if options.get("scheduler") is not None:
+        raise OptionError(f"scheduler={printable(repr(options['scheduler']))}: {what} has no scheduler to exchange")
 
 
 def class_for(place: Place, index: PipelineIndex, task: str | None) -> Any:
@@ -74,7 +100,7 @@ def class_for(place: Place, index: PipelineIndex, task: str | None) -> Any:
     if index.module is not None:
         return _own_class(place, index)
     table = tables.diffusers()
-    name = table.related.get(index.kind, {}).get(task or "", index.kind)
+    name = _class_of_task(index.kind, task)
     found = getattr(diffusers, name, None) if table.has_pipeline(name) else None
     if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
         why = _why_not(found)
@@ -84,6 +110,13 @@ def class_for(place: Place, index: PipelineIndex, task: str | None) -> Any:
             + ("" if why else " A newer release may have it: pip install -U diffusers.")
         )
     return found
+
+
+def _class_of_task(name: str, task: str | None) -> str:
+    """Return the class that runs `task` with the components of the class `name`: mostly itself."""
+    serves = pipeline_tasks(name)
+    related = tables.diffusers().related.get(name, {})
+    return related.get(task or "", name) if task in serves else name
 
 
 def _why_not(found: Any) -> str | None:
@@ -124,74 +157,64 @@ def _expected(cls: Any) -> frozenset[str]:
     return frozenset(cls._get_signature_keys(cls)[0])
 
 
-def _joined(place: Place, index: PipelineIndex, cls: Any, found: dict[str, Any]) -> Any:
-    """Make the pipeline of its components; those that it can do without are None."""
+def _joined(cls: Any, found: Mapping[str, Any], absent: Iterable[str], options: Mapping[str, Any], source: str) -> Any:
+    """Make a pipeline of its components; those that it can do without are None."""
     wanted, takes = cls._get_signature_keys(cls)
-    parameters = inspect.signature(cls.__init__).parameters
-    optional = {
-        *cls._optional_components,
-        *index.absent,
-        *(n for n, p in parameters.items() if p.default is not p.empty),
+    free = {*cls._optional_components, *absent}
+    defaults = {
+        name for name, one in inspect.signature(cls.__init__).parameters.items() if one.default is not one.empty
     }
-    lacking = sorted(set(wanted) - set(found) - optional)
+    lacking = sorted(set(wanted) - set(found) - free - defaults)
     if lacking:
         raise NotAModel(
-            f"{place.name}: {INDEX}: {cls.__name__} needs {listing(lacking)}, and the index does not name"
-            f" {'it' if len(lacking) == 1 else 'them'}. It has {listing(found)}."
+            f"{source}: {INDEX}: {cls.__name__} needs {listing(lacking)}, which the index does not name. It has"
+            f" {listing(found)}."
         )
-    absent = {name: None for name in wanted if name not in found and name in {*cls._optional_components, *index.absent}}
-    said = {name: value for name, value in index.options.items() if name in takes and name not in found}
-    pipe = place.read(
-        cls.__name__, INDEX, lambda: cls(**found, **{k: v for k, v in absent.items() if k not in said}, **said)
-    )
-    pipe.register_to_config(_name_or_path=str(place.path))
-    return pipe
+    parts = {name: found.get(name) for name in wanted if name in found or name in free}
+    return cls(**parts, **{name: value for name, value in options.items() if name in takes and name not in parts})
 
 
 def tasks_of(pipe: Any) -> tuple[str, ...]:
     """Return the tasks that a pipeline's class serves, its own first."""
-    table = tables.diffusers()
-    name = type(pipe).__name__
-    return tuple(dict.fromkeys((*table.pipelines.get(name, ()), *table.related.get(name, ()))))
+    return pipeline_tasks(type(pipe).__name__)
 
 
-def dtype_of(value: Any, resolution: Resolution) -> Any:
-    """Return the torch dtype for all components: the caller's, else the one most of the weights are stored in.
-
-    diffusers itself would mix them: its own models become float32, transformers' keep theirs.
-    """
-    import torch
-
-    from modelscope_ext.models.backends._transformers.load import as_dtype
-
-    asked = as_dtype(value)
-    if isinstance(asked, torch.dtype):
-        return asked
-    stored = {name: count for name, count in resolution.weights.dtypes.items() if name in _DTYPES}
-    return getattr(torch, _DTYPES[max(stored, key=stored.__getitem__)]) if stored else torch.float32
-
-
-def related(loaded: Any, task: str) -> Any:
-    """Return the pipeline that runs `task`: the loaded one, or the related class with the same components.
+def check_task(loaded: Any, task: str | None) -> str:
+    """Return the class that runs `task` with the loaded components.
 
     Raises:
         OptionError: A single component, or a task that these components do not serve.
     """
     import diffusers
 
-    pipe = loaded.native
-    name = type(pipe).__name__
-    if not isinstance(pipe, diffusers.DiffusionPipeline):
+    name = type(loaded.native).__name__
+    if not isinstance(loaded.native, diffusers.DiffusionPipeline):
         raise OptionError(
-            f"{name} is one component of a pipeline and runs no task alone: load the folder that holds the whole"
-            f" pipeline (its {INDEX} names this component), or use the component itself as `model.native`"
+            f"{name} is one component of a pipeline and runs no task alone: {INDEX} and the components beside it are"
+            f" missing. Load the folder that holds the whole pipeline, or use the component as `model.native`."
         )
-    table = tables.diffusers()
-    wanted = table.related.get(name, {}).get(task)
-    if wanted is None or wanted == name:
+    base = loaded.parts.get("kind", name)  # the class of the folder, which may be loaded as a related one
+    serves = pipeline_tasks(base)
+    if task is not None and serves and task not in serves:
+        raise _not_served(task, base, serves)
+    return name if task is None else _class_of_task(base, task)
+
+
+def related(loaded: Any, task: str) -> Any:
+    """Return the pipeline that runs `task`: the loaded one, or one of the related class with the same components.
+
+    `DiffusionPipeline.from_pipe` would do the same, but casts the components, which the two share.
+
+    Raises:
+        OptionError: As `check_task`.
+    """
+    import diffusers
+
+    pipe, wanted = loaded.native, check_task(loaded, task)
+    if wanted == type(pipe).__name__ or loaded.parts.get("own"):
         return pipe
     made = loaded.parts.setdefault("related", {})
     if task not in made:
-        # Without a dtype the library would cast the shared components to float32.
-        made[task] = getattr(diffusers, wanted).from_pipe(pipe, dtype=pipe.dtype)
+        cls = getattr(diffusers, wanted)
+        made[task] = _joined(cls, pipe.components, (), dict(pipe.config), wanted)
     return made[task]

@@ -158,6 +158,10 @@ def enlarge(session: Session, items: Sequence[Any], options: dict[str, Any]) -> 
 
     natives, sizes = [], []
     for item in items:
+        if isinstance(item, Mapping):
+            raise OptionError(
+                f"image-to-image: {type(session.model).__name__} takes an image alone; leave out the prompt"
+            )
         image = rgb(item)
         natives.append(session.model(**_encoded(session, images=image)).reconstruction[0].float().cpu())
         sizes.append((image.height, image.width))
