@@ -109,6 +109,7 @@ def whisper():
     generation.is_multilingual = True
     generation.max_length = 20
     generation.max_initial_timestamp_index = 10
+    generation.alignment_heads = [[0, 0], [0, 1]]
     extractor = WhisperFeatureExtractor(feature_size=8, chunk_length=2, n_fft=400, hop_length=160)
     return model, [WhisperProcessor(extractor, tokenizer)]
 

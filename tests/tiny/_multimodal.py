@@ -210,3 +210,84 @@ def donut():
     model = _encoder_decoder(_spread(encoder), tokenizer)
     model.generation_config.forced_eos_token_id = tokenizer.convert_tokens_to_ids("</s_answer>")  # an answer ends
     return model, [DonutProcessor(images, tokenizer)]
+
+
+def colpali():
+    """A retriever of pages: PaliGemma with a projection."""
+    from transformers import ColPaliConfig, ColPaliForRetrieval, ColPaliProcessor, SiglipImageProcessor
+
+    tokenizer = lm_tokenizer(image=True)
+    images = SiglipImageProcessor(size={"height": 16, "width": 16})
+    images.image_seq_length = 4
+    processor = ColPaliProcessor(images, tokenizer)
+    text = {
+        "model_type": "gemma",
+        "vocab_size": len(tokenizer),
+        **_SMALL,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 64,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    vision = {
+        "model_type": "siglip_vision_model",
+        **_SMALL,
+        "image_size": 16,
+        "patch_size": 8,
+        "vision_use_head": False,
+    }
+    vlm = {
+        "model_type": "paligemma",
+        "text_config": text,
+        "vision_config": vision,
+        "projection_dim": 16,
+        "image_token_index": processor.image_token_id,
+        "hidden_size": 16,
+    }
+    model = ColPaliForRetrieval(ColPaliConfig(vlm_config=vlm, embedding_dim=8))
+    return _spread(model, 4.0), [processor]
+
+
+def colqwen2():
+    """A retriever of pages whose number of vectors follows the size of the page."""
+    from transformers import ColQwen2Config, ColQwen2ForRetrieval, ColQwen2Processor, Qwen2VLImageProcessorPil
+
+    tokenizer = lm_tokenizer(page=True)
+    images = Qwen2VLImageProcessorPil(patch_size=4, min_pixels=64, max_pixels=1024, merge_size=2, temporal_patch_size=1)
+    processor = ColQwen2Processor(images, tokenizer)
+    of = tokenizer.convert_tokens_to_ids
+    text = {
+        "model_type": "qwen2_vl_text",
+        "vocab_size": len(tokenizer),
+        **_SMALL,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 128,
+        "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2], "rope_theta": 10000.0},
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    vision = {
+        "model_type": "qwen2_vl_vision",
+        "depth": 1,
+        "embed_dim": 16,
+        "hidden_size": 16,
+        "num_heads": 2,
+        "mlp_ratio": 1,
+        "patch_size": 4,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 1,
+    }
+    vlm = {
+        "model_type": "qwen2_vl",
+        "text_config": text,
+        "vision_config": vision,
+        "image_token_id": of("<|image_pad|>"),
+        "video_token_id": of("<|video_pad|>"),
+        "vision_start_token_id": of("<|vision_start|>"),
+        "vision_end_token_id": of("<|vision_end|>"),
+    }
+    model = ColQwen2ForRetrieval(ColQwen2Config(vlm_config=vlm, embedding_dim=8))
+    return _spread(model, 4.0), [processor]

@@ -89,7 +89,7 @@ def time_series_forecasting():
     return TimesFmModelForPrediction(config), []
 
 
-def _decoder(config_name: str, model_name: str, *, chat: bool = True, **options):
+def _decoder(config_name: str, model_name: str, *, chat: bool = True, positions: int = 64, **options):
     import transformers
 
     tokenizer = lm_tokenizer(chat=chat)
@@ -100,7 +100,7 @@ def _decoder(config_name: str, model_name: str, *, chat: bool = True, **options)
         num_hidden_layers=1,
         num_attention_heads=2,
         num_key_value_heads=2,
-        max_position_embeddings=64,
+        max_position_embeddings=positions,
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,
@@ -117,6 +117,37 @@ def text_generation():
 
 def qwen2():
     return _decoder("Qwen2Config", "Qwen2ForCausalLM")
+
+
+def decision():
+    """A chat model with the settings that make it answer typed questions; its labels are words it knows."""
+    from transformers.decision import DecisionConfig
+
+    labels = {"choice": ["cat", "dog", "bird", "fish"], "noul": ["no", "yes"], "score": ["one", "two", "three"]}
+    model, parts = _decoder("LlamaConfig", "LlamaForCausalLM", positions=512)
+    return model, [*parts, DecisionConfig(labels=labels, temperature={"choice": 2.0})]
+
+
+def jev():
+    """A model with a decision head of its own."""
+    from transformers import JevConfig, JevForDecision
+    from transformers.decision import DecisionConfig
+
+    tokenizer = lm_tokenizer(chat=True)
+    text = {
+        "model_type": "qwen2",
+        "vocab_size": len(tokenizer),
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
+    }
+    model = _spread(JevForDecision(JevConfig(hidden_size=16, text_config=text)), 8.0)
+    template = "{{ state ~ ' ' ~ question.instructions ~ ' ' ~ question.options|join(' ') ~ ' :<|mark|>' }}"
+    model.decision_config = DecisionConfig(chat_template=template)
+    return model, [tokenizer]
 
 
 def gpt2():

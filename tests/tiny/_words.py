@@ -36,15 +36,21 @@ def bert_tokenizer(**options):
     return BertTokenizer(vocab=wordpiece_vocab(), model_max_length=options.pop("model_max_length", 64), **options)
 
 
-def lm_tokenizer(*, chat: bool = False, seq2seq: bool = False, image: bool = False, audio: bool = False):
+def lm_tokenizer(
+    *, chat: bool = False, seq2seq: bool = False, image: bool = False, audio: bool = False, page: bool = False
+):
     """Return a fast tokenizer in the style of Llama (BOS first), or of T5 (EOS last) with `seq2seq`."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from tokenizers.decoders import WordPiece as Decoder
     from transformers import PreTrainedTokenizerFast
 
     special = ["<pad>", "<s>", "</s>", "<unk>", "<|user|>", "<|assistant|>", "<|system|>", "<image>"]
-    sounds = ["<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"] if audio else []
-    special += sounds
+    further = ["<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"] if audio else []
+    if page:
+        further = [
+            f"<|{name}|>" for name in ("image_pad", "video_pad", "vision_start", "vision_end", "im_start", "im_end")
+        ]
+    special += further
     vocab = {t: i for i, t in enumerate([*special, *_pieces()])}
     core = Tokenizer(models.WordPiece(vocab, unk_token="<unk>", continuing_subword_prefix="##"))
     core.normalizer = normalizers.Lowercase()
@@ -58,7 +64,7 @@ def lm_tokenizer(*, chat: bool = False, seq2seq: bool = False, image: bool = Fal
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=core,
         model_max_length=64,
-        additional_special_tokens=special[4:7] + (["<image>"] if image else []) + sounds,
+        additional_special_tokens=special[4:7] + (["<image>"] if image else []) + further,
         **tokens,
     )
     if chat:

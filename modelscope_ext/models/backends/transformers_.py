@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Transformers"]
 
-_PARTS = ("tokenizer", "processor", "image_processor", "feature_extractor", "video_processor")
-
 
 class Transformers(Backend):
     """Loads and runs Hugging Face transformers models."""
@@ -104,6 +102,8 @@ class Transformers(Backend):
                 if not kind.endswith("?") and not _has(parts, kind):
                     part = load_part(where, kind)
                     parts[kind_of(part) or kind] = part
+            if parts.get("decision_config") is not None and hasattr(model, "decision_config"):
+                model.decision_config = parts["decision_config"]
             self.report("Loaded", steps, steps)
         return Loaded(model, parts, str(model.device))
 
@@ -188,16 +188,19 @@ class Transformers(Backend):
         return Loaded(native, known, str(native.device))
 
     def save(self, native: Any, folder: Path) -> None:
-        """Write weights as safetensors, config.json, tokenizer and processors into `folder`."""
+        """Write weights as safetensors, config.json, tokenizer and processors into `folder`.
+
+        What the model's own folder has, but no call has needed yet, is written as well.
+        """
+        from modelscope_ext.models.backends._transformers.parts import parts_to_save
         from modelscope_ext.models.backends._transformers.quiet import quiet
 
         loaded = native if isinstance(native, Loaded) else self.wrap(native)
         folder.mkdir(parents=True, exist_ok=True)
         with quiet():
             loaded.native.save_pretrained(str(folder), safe_serialization=True)
-            for kind in _PARTS:
-                if loaded.parts.get(kind) is not None:
-                    loaded.parts[kind].save_pretrained(str(folder))
+            for part in parts_to_save(loaded.parts):
+                part.save_pretrained(str(folder))
 
     def close(self, native: Any) -> None:
         """Drop pipelines and parts, which refer to the model, and give cached device memory back."""

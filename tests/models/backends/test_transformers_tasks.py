@@ -37,7 +37,7 @@ def test_every_pipeline_of_transformers_is_served_or_excused() -> None:
     from transformers.pipelines import REMOVED_TASKS, SUPPORTED_TASKS, TASK_ALIASES
 
     theirs = {canonical(task) for task in (*SUPPORTED_TASKS, *TASK_ALIASES, *REMOVED_TASKS, "image-to-text")}
-    assert theirs - set(ROWS) == {"decision"} <= set(NOT_SERVED)
+    assert theirs - set(ROWS) == set()
 
 
 def test_every_task_that_the_resolver_gives_transformers_is_served_or_excused() -> None:
@@ -52,9 +52,25 @@ def test_every_mapping_of_transformers_is_served_or_excused() -> None:
     from transformers.models.auto import modeling_auto
 
     mappings = {name for name in vars(modeling_auto) if re.fullmatch(r"MODEL_\w*NAMES", name)}
-    served = {mapping_of(auto) for row in ROWS.values() for auto in row.autos}
+    served = {mapping_of(auto) for row in ROWS.values() for auto in row.autos if auto.startswith("Auto")}
     assert mappings - served == set(NOT_SERVED_MAPPINGS)
     assert served - mappings == set()
+
+
+@pytest.mark.pt
+def test_a_class_is_named_only_where_no_auto_class_leads_to_it() -> None:
+    import transformers
+    from transformers.models.auto import modeling_auto
+
+    named = {auto for row in ROWS.values() for auto in row.autos if not auto.startswith("Auto")}
+    mappings = (
+        getattr(transformers, name)._model_mapping for name in modeling_auto.__all__ if name.startswith("AutoModelFor")
+    )
+    led_to = {one for mapping in mappings for one in mapping._model_mapping.values()} - {"AutoModelForPreTraining"}
+    pretraining = set(modeling_auto.MODEL_FOR_PRETRAINING_MAPPING_NAMES.values())
+    assert named
+    assert named & (led_to - pretraining) == set()
+    assert all(getattr(transformers, name).config_class for name in named)
 
 
 def mapping_of(auto: str) -> str:

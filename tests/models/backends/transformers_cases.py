@@ -59,6 +59,17 @@ def audio_chat(number: int, text: str) -> list[dict[str, Any]]:
 _WORDS = [["mary", [10, 10, 90, 40]], ["lives", [100, 10, 190, 40]], ["paris", [200, 10, 290, 40]]]
 _PICTURES = [picture(0), picture(1), picture(2)]
 _SOUNDS = [sound(0), sound(1), sound(2)]
+_LONG = [sound(3), sound(4)]
+_QUESTIONS = {
+    "pet": {
+        "type": "choice",
+        "instructions": "who sat?",
+        "criteria": {"kitten": None, "puppy": "a dog", "eagle": None},
+    },
+    "good": {"type": "noul", "instructions": "is it good?"},
+    "size": {"type": "score", "instructions": "how big?", "criteria": ["small", "big"]},
+}
+_PAGES = [picture(0), picture(1), picture(2)]
 _LABELS = {"candidate_labels": ["a cat", "a dog", "sport"]}
 _TABLE = {"city": ["paris", "london", "world"], "how many": ["2", "9", "5"]}
 
@@ -98,6 +109,8 @@ CASES = [
     Case("text-generation", "text-generation", TEXTS, {"num_beams": 2, "num_return_sequences": 2}),
     Case("qwen2", "text-generation", [*TEXTS[:2], *TEXTS[:1]]),
     Case("gpt2", "text-generation", TEXTS),
+    Case("decision", "decision", [{"state": text, "questions": _QUESTIONS} for text in TEXTS[:2]]),
+    Case("jev", "decision", [{"state": text, "questions": _QUESTIONS} for text in TEXTS[:2]]),
     Case("text2text-generation", "text2text-generation", TEXTS, seed=2),
     Case("translation", "translation", TEXTS, seed=2),
     Case("summarization", "summarization", TEXTS, seed=2),
@@ -165,6 +178,20 @@ CASES = [
         [{"text": image_chat(0, "what is this")}, {"text": image_chat(1, "who is this")}],
     ),
     Case("image-text-to-text", "any-to-any", [image_chat(0, "what is this"), image_chat(1, "who is this")]),
+    Case(
+        "image-text-to-text",
+        "video-text-to-text",
+        [{"video": video(0), "text": "what is this"}, {"video": video(1), "text": "who is this"}],
+        {"num_frames": 2},
+    ),
+    *(
+        Case(
+            family,
+            "visual-document-retrieval",
+            [{"query": "who lives in paris?", "documents": _PAGES}, {"query": "the cat", "documents": some}],
+        )
+        for family, some in (("visual-document-retrieval", _PAGES[1::-1]), ("colqwen2", _PAGES[:2]))
+    ),
     Case("audio-text-to-text", "audio-text-to-text", [audio_chat(0, "what is this"), audio_chat(2, "what is this")]),
     Case("image-to-text", "image-to-text", _PICTURES, seed=1),
     Case("blip", "image-to-text", _PICTURES),
@@ -189,7 +216,16 @@ CASES = [
     Case("automatic-speech-recognition", "automatic-speech-recognition", _SOUNDS),
     Case("automatic-speech-recognition", "automatic-speech-recognition", _SOUNDS, {"return_timestamps": "char"}),
     Case("whisper", "automatic-speech-recognition", _SOUNDS),
+    Case(
+        "automatic-speech-recognition",
+        "automatic-speech-recognition",
+        _LONG,
+        {"chunk_length_s": 1, "stride_length_s": [0.2, 0.1], "return_timestamps": "word"},
+    ),
     Case("whisper", "automatic-speech-recognition", _SOUNDS, {"return_timestamps": True}),
+    Case("whisper", "automatic-speech-recognition", _SOUNDS, {"return_timestamps": "word"}, note=":words"),
+    Case("whisper", "automatic-speech-recognition", _LONG, {"return_timestamps": True}, note=":long"),
+    Case("whisper", "automatic-speech-recognition", _LONG, {"chunk_length_s": 2, "return_timestamps": True}),
     Case("text-to-audio", "text-to-audio", TEXTS[:2]),
     Case("text-to-audio", "text-to-speech", TEXTS[:2]),
     Case("zero-shot-audio-classification", "zero-shot-audio-classification", _SOUNDS, _LABELS, seed=6),
@@ -218,6 +254,9 @@ def write_media(folder: Path) -> None:
         Image.fromarray(255 - pixels if number == 1 else pixels).save(folder / f"image{number}.png")
         time = np.arange(6000 + 1000 * number)
         np.save(folder / f"sound{number}.npy", (np.sin(time / (3 + 9 * number)) * 0.5).astype(np.float32))
+        time = np.arange(50000 + 9000 * number)  # longer than any tiny model hears at once
+        wave = np.sin(time / (3 + 9 * number + time / 20000)) * 0.5
+        np.save(folder / f"sound{number + 3}.npy", wave.astype(np.float32))
         frames = np.stack([np.roll(255 - pixels if number else pixels, 4 * i, axis=0) for i in range(6)])
         np.save(folder / f"video{number}.npy", frames)
 
@@ -427,6 +466,27 @@ def speak(folder, x, o):
     native = pipe("text-to-audio", folder)(x)
     return {"audio": np.squeeze(native["audio"]), "sampling_rate": native["sampling_rate"]}
 
+def decide(folder, x, o):
+    from transformers.pipelines import DecisionPipeline
+    auto = T.AutoModelForDecision if "jev" in folder else T.AutoModelForCausalLM
+    return DecisionPipeline(model=auto.from_pretrained(folder), tokenizer=T.AutoTokenizer.from_pretrained(folder))(x)
+
+def pages(folder, x, o):
+    cls = T.ColQwen2ForRetrieval if "colqwen2" in folder else T.ColPaliForRetrieval
+    model, proc = cls.from_pretrained(folder), T.AutoProcessor.from_pretrained(folder)
+    query = model(**proc.process_queries(text=[x["query"]], return_tensors="pt")).embeddings
+    scores = []
+    for page in x["documents"]:
+        enc = proc.process_images(images=[page], return_tensors="pt")
+        enc.pop("labels", None)
+        scores.append(proc.score_retrieval(query, model(**enc).embeddings)[0, 0].item())
+    return [{"index": i, "score": scores[i]} for i in sorted(range(len(scores)), key=lambda i: -scores[i])]
+
+def watch(folder, x, o):
+    pieces = [{"type": "image", "image": Image.fromarray(frame)} for frame in x["video"][: o["num_frames"]]]
+    chat = [{"role": "user", "content": [*pieces, {"type": "text", "text": x["text"]}]}]
+    return {"generated_text": any_to_any(folder, chat, o)["generated_text"][-1]["content"]}
+
 def series(folder, x, o):
     model = T.AutoModelForTimeSeriesPrediction.from_pretrained(folder)
     return model(past_values=[torch.tensor(x)], freq=[0]).mean_predictions[0]
@@ -439,7 +499,8 @@ RUN = {
     "summarization": seq2seq(("summary_text", "summarization")), "table-question-answering": table,
     "document-question-answering": document, "image-feature-extraction": image_features, "image-to-text": caption,
     "visual-question-answering": image_answer, "image-text-to-text": talk, "any-to-any": any_to_any,
-    "audio-text-to-text": any_to_any,
+    "audio-text-to-text": any_to_any, "video-text-to-text": watch, "decision": decide,
+    "visual-document-retrieval": pages,
     "keypoint-detection": points, "keypoint-matching": match, "video-classification": clip, "image-to-image": larger,
     "mask-generation": masks, "automatic-speech-recognition": speech, "text-to-audio": speak, "text-to-speech": speak,
     "time-series-forecasting": series,

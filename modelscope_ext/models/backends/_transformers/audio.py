@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from modelscope_ext.errors import RedirectRefused
+from modelscope_ext.errors import OptionError, RedirectRefused
 from modelscope_ext.models.backends._transformers.inputs import labels_of, waveform
 from modelscope_ext.models.backends._transformers.run import Outcome, Session, same
+from modelscope_ext.models.backends._transformers.tasks import GENERATION
+from modelscope_ext.utils.text import listing, printable
 
 __all__ = ["classify", "speak", "transcribe", "zero_shot"]
 
@@ -28,12 +30,41 @@ def zero_shot(session: Session, items: Sequence[Any], options: dict[str, Any]) -
 
 
 def transcribe(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
-    """Write down what is said, with `return_timestamps` also when (``"word"``; Whisper: True)."""
+    """Write down what is said, with `return_timestamps` also when (True, ``"word"``; CTC: ``"char"``).
+
+    A long recording is heard in pieces of `chunk_length_s` seconds that overlap by `stride_length_s`; Whisper walks
+    through one by itself.
+    """
+    generates = session.model.can_generate()
+    if not generates:
+        useless = sorted({"language", "return_language", *GENERATION} & set(options))
+        if useless:
+            raise OptionError(
+                f"{session.task}: {type(session.model).__name__} spells what it hears and generates nothing: leave out"
+                f" {listing(useless)}"
+            )
+        if options.get("return_timestamps") is True:
+            options = {**options, "return_timestamps": "word"}
+    try:
+        natives = _heard(session, items, options)
+    except ValueError as error:
+        raise OptionError(f"{session.task}: {printable(str(error), 300)}") from error
+    stamped = bool(options.get("return_timestamps", getattr(_generation(session), "return_timestamps", False)))
 
     def convert(native: Any, _item: Any) -> Any:
-        return {k: v for k, v in same(native, None).items() if k in ("text", "chunks", "language")}
+        plain = same(native, None)
+        out = {"text": plain["text"]}
+        if options.get("return_language"):
+            out["language"] = next((c["language"] for c in plain.get("chunks", ()) if c.get("language")), None)
+        if stamped:
+            out["chunks"] = plain.get("chunks", [])
+        return out
 
-    return _heard(session, items, options), convert
+    return natives, convert
+
+
+def _generation(session: Session) -> Any:
+    return getattr(session.model, "generation_config", None)
 
 
 def _heard(session: Session, items: Sequence[Any], options: dict[str, Any]) -> list[Any]:

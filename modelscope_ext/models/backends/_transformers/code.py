@@ -40,6 +40,7 @@ def snippet(resolution: Resolution) -> str:
     row = ROWS[task]
     auto = _auto(row, resolution)
     needed = (part for part in row.parts if not part.endswith("?") or auto != row.autos[0])
+    needed = (part for part in needed if part != "decision_config")  # the library finds it by itself
     kinds = list(dict.fromkeys(_kind(part, row) for part in needed))
     names = sorted({auto, *(_AUTO[kind] for kind in kinds)})
     imports = [line for name, line in _IMPORTS.items() if name in row.call]

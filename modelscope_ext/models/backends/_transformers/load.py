@@ -7,8 +7,9 @@ quantisation that it skips, an adapter that it applies or leaves out by what is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, cast
 
 from modelscope_ext.errors import (
     BackendNotLoadable,
@@ -69,12 +70,23 @@ def load_model(folder: Folder, resolution: Resolution, task: str | None, options
         if options.get(name) is not None:
             keywords[name] = options[name]
     device = _place(folder, keywords, options)
-    model, info = read(folder, "its weights", lambda: auto.from_pretrained(str(folder.path), **keywords))
+    reader = _reader(auto, folder)
+    model, info = read(folder, "its weights", lambda: reader(str(folder.path), **keywords))
     drop_random_pooler(model, info, task)
     check_weights(model, info, folder.name, auto.__name__, strict=strict)
     if device is not None:
         model.to(device)
     return model.eval()
+
+
+def _reader(auto: Any, folder: Folder) -> Callable[..., Any]:
+    """Return what reads the weights. A decision model's own method cannot say what was missing: its base's can."""
+    if auto.__name__ != "AutoModelForDecision":
+        return cast("Callable[..., Any]", auto.from_pretrained)
+    from transformers import PreTrainedModel
+
+    [kind] = _classes(auto, type(folder.config))
+    return partial(PreTrainedModel.from_pretrained.__func__, kind)
 
 
 def _load_config(folder: Folder) -> Any:
@@ -133,14 +145,22 @@ def _serves(auto: Any, folder: Folder) -> bool:
     remote = folder.raw.get("auto_map")
     if folder.grants.may_run_code and isinstance(remote, dict) and auto.__name__ in remote:
         return True
-    return type(folder.config) in auto._model_mapping
+    return bool(_classes(auto, type(folder.config)))
+
+
+def _classes(auto: Any, config: type) -> tuple[Any, ...]:
+    """Return the models that an auto class has for a kind of configuration; a model's own class has itself."""
+    mapping = getattr(auto, "_model_mapping", None)
+    if mapping is None:
+        return (auto,) if auto.config_class is config else ()
+    if config not in mapping:
+        return ()
+    found = mapping[config]
+    return tuple(found) if isinstance(found, list | tuple) else (found,)
 
 
 def _class_names(auto: Any, folder: Folder) -> set[str]:
-    if type(folder.config) not in auto._model_mapping:
-        return set()
-    classes = auto._model_mapping[type(folder.config)]
-    return {c.__name__ for c in (classes if isinstance(classes, list | tuple) else [classes])}
+    return {one.__name__ for one in _classes(auto, type(folder.config))}
 
 
 def tasks_of(folder: Folder) -> tuple[str, ...]:
@@ -158,14 +178,21 @@ def tasks_of_class(model: Any) -> tuple[str, ...]:
 
     name, found = type(model).__name__, []
     for task, row in ROWS.items():
-        mappings = (getattr(transformers, auto)._model_mapping._model_mapping for auto in row.autos)
-        classes = (one for mapping in mappings for one in mapping.values())
-        if any(name in (one if isinstance(one, tuple) else (one,)) for one in classes):
+        if any(name in _names_of(getattr(transformers, auto)) for auto in row.autos):
             found.append(task)
     if "text-ranking" in found:
         found.remove("text-ranking")
         found[:0] = ["text-ranking"] if model.config.num_labels == 1 else []
     return tuple(found)
+
+
+def _names_of(auto: Any) -> set[str]:
+    """Return the names of all models that an auto class leads to; nothing of them is imported."""
+    mapping = getattr(auto, "_model_mapping", None)
+    if mapping is None:
+        return {auto.__name__}
+    classes = mapping._model_mapping.values()
+    return {name for one in classes for name in (one if isinstance(one, tuple) else (one,))}
 
 
 def use_safetensors(folder: Folder, resolution: Resolution) -> bool:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from modelscope_ext.errors import OptionError
-from modelscope_ext.models.backends._transformers.inputs import messages, rgb
+from modelscope_ext.models.backends._transformers.inputs import frames, messages, rgb
 from modelscope_ext.models.backends._transformers.run import Outcome, Session, chunks, same
 
-__all__ = ["answer_image", "caption", "converse"]
+__all__ = ["answer_image", "caption", "converse", "rank_pages"]
 
 #: Options of a chat, as opposed to those of `generate()`.
 _OWN = ("return_full_text", "continue_final_message", "skip_special_tokens", "tools", "stop_sequence", "prompt")
+#: Options of a chat that shows videos: how many frames are looked at, and each how-manieth.
+_FRAMES = ("num_frames", "frame_sampling_rate")
 
 
 def caption(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
@@ -71,35 +74,77 @@ def _answer_by_chat(session: Session, items: Sequence[Any], options: dict[str, A
     return natives, lambda native, item: [{"answer": convert(native, item)["generated_text"].strip()}]
 
 
+def rank_pages(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
+    """Rank the images of pages for a query by late interaction: each word's best match on the page, added up.
+
+    Pages are scored one by one: the library pads pages of different lengths, and the padding may win.
+    """
+    processor = session.part("processor")
+    natives = []
+    for item in items:
+        [query] = _vectors(session, processor.process_queries(text=[item["query"]], return_tensors="pt"))
+        scores: list[float] = []
+        for batch in chunks(item["documents"], session.batch_size):
+            pages = processor.process_images(images=[rgb(page) for page in batch], return_tensors="pt")
+            vectors = _vectors(session, pages)
+            scores += [processor.score_retrieval([query], [page])[0, 0].item() for page in vectors]
+        natives.append(scores)
+
+    def convert(native: Any, _item: Any) -> Any:
+        order = sorted(range(len(native)), key=lambda i: -native[i])[: options.get("top_k")]
+        return [{"index": i, "score": native[i]} for i in order]
+
+    return natives, convert
+
+
+def _vectors(session: Session, inputs: Any) -> list[Any]:
+    """Return the vectors of each text or page, float32 [tokens, width], without those of padding."""
+    placed = {k: v for k, v in _placed(session, inputs).items() if k != "labels"}
+    found = session.model(**placed).embeddings.float()
+    return [vectors[mask.bool()] for vectors, mask in zip(found, placed["attention_mask"], strict=True)]
+
+
 def converse(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
-    """Continue a chat with images, or answer one text about one image.
+    """Continue a chat with images or sounds, or answer one text about them.
 
     A chat comes back with the answer as its last message, a text as the answer alone; `return_full_text` settles it
     either way.
     """
     own = {k: options[k] for k in _OWN if k in options and k != "prompt"}
-    keywords = session.generation({k: v for k, v in options.items() if k not in _OWN})
-    asks = [_asked(session, item) for item in items]
+    keywords = session.generation({k: v for k, v in options.items() if k not in (*_OWN, *_FRAMES)})
+    asks = [_asked(session, item, options) for item in items]
     run = _by_pipe if session.row.pipeline == "ImageTextToTextPipeline" else _by_processor
     natives = [run(session, chat, plain, own, keywords) for chat, plain in asks]
     return natives, lambda native, _item: {"generated_text": same(native[0]["generated_text"], None)}
 
 
-def _asked(session: Session, item: Any) -> tuple[list[dict[str, Any]], bool]:
+def _asked(session: Session, item: Any, options: Mapping[str, Any]) -> tuple[list[dict[str, Any]], bool]:
     """Return the chat in one input, and whether the caller gave a plain text rather than a chat."""
     ears = getattr(session.part("processor"), "feature_extractor", None)
-    chat = messages(item, getattr(ears, "sampling_rate", None))
+    rate = getattr(ears, "sampling_rate", None)
+    look = partial(_looked_at, count=options.get("num_frames") or 8, every=options.get("frame_sampling_rate") or 1)
+    chat = messages(item, rate, look)
     if chat is not None:
         return chat, bool(isinstance(item, Mapping) and item.get("plain"))
     if isinstance(item, str):
         item = {"text": item}
-    if not isinstance(item, Mapping) or not (item.get("text") or item.get("image")):
+    if not isinstance(item, Mapping) or not set(item) & {"text", "image", "audio", "video"}:
         raise OptionError(f"{session.task} takes a chat, or {{'image': ..., 'text': str}}")
-    images = item.get("image")
-    pictures = images if isinstance(images, list | tuple) else [] if images is None else [images]
-    content: list[dict[str, Any]] = [{"type": "image", "image": rgb(picture)} for picture in pictures]
+    kinds = ((kind, item.get(kind)) for kind in ("image", "audio", "video"))
+    content = [{"type": kind, kind: one} for kind, given in kinds for one in _listed(given) if one is not None]
     content += [{"type": "text", "text": item["text"]}] if item.get("text") else []
-    return [{"role": "user", "content": content}], True
+    chat = messages([{"role": "user", "content": content}], rate, look)
+    assert chat is not None
+    return chat, True
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _looked_at(video: Any, count: int, every: int) -> list[Any]:
+    """Return the frames of a video as pictures: transformers' own processors of videos need torchvision."""
+    return [rgb(frame) for frame in frames(video, count, every)]
 
 
 def _by_pipe(

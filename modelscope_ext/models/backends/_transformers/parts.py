@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-from modelscope_ext.errors import MalformedMetadata, MissingRequirement, ModelScopeExtError, NotAModel
+from modelscope_ext.errors import (
+    BackendNotLoadable,
+    MalformedMetadata,
+    MissingRequirement,
+    ModelScopeExtError,
+    NotAModel,
+)
 from modelscope_ext.models.backends._transformers.folder import DESCRIBING, Folder, missing_package
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import listing, printable
 
-__all__ = ["check_vocabulary", "kind_of", "load_part"]
+__all__ = ["check_vocabulary", "kind_of", "load_part", "parts_to_save"]
 
 #: Kind of part -> (auto class, files that hold it, the likeliest first).
 _PARTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -30,13 +37,16 @@ _PARTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "processor": ("AutoProcessor", ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")),
 }
 
+#: Files of a decision head that lies beside a model's weights, in a format of its own.
+_HEADS = ("head.safetensors", "readout.safetensors", "decision_config.json", "judge_config.json")
+
 
 def load_part(folder: Folder, kind: str) -> Any:
     """Return the tokenizer or a processor of the folder.
 
     Args:
         folder: Where to load from.
-        kind: A key of `_PARTS`; ``a|b`` returns the first that can be loaded.
+        kind: A key of `_PARTS`, or ``decision_config``; ``a|b`` returns the first that can be loaded.
 
     Raises:
         NotAModel: The folder has no file for it.
@@ -53,9 +63,29 @@ def load_part(folder: Folder, kind: str) -> Any:
     raise first
 
 
+def parts_to_save(parts: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the tokenizer, the processors and the settings that belong to a model, those of its folder included.
+
+    Args:
+        parts: What was loaded beside the model; ``folder`` is where the rest lies.
+    """
+    folder = parts.get("folder")
+    for kind in (*_PARTS, "decision_config"):
+        part = parts.get(kind)
+        if part is None and folder is not None and folder.path.is_dir():
+            if kind == "decision_config" and not (folder.path / "decision.json").is_file():
+                continue
+            with suppress(ModelScopeExtError):  # the folder has none of this kind, or none that can be used
+                part = load_part(folder, kind)
+        if part is not None:
+            yield part
+
+
 def _load_one_part(folder: Folder, kind: str) -> Any:
     import transformers
 
+    if kind == "decision_config":
+        return _decision_config(folder)
     name, files = _PARTS[kind]
     there = [file for file in files if (folder.path / file).is_file()]
     if not there:
@@ -89,6 +119,36 @@ def _load_one_part(folder: Folder, kind: str) -> Any:
         check_vocabulary(folder, part)
     logger.debug("%s: loaded %s as %s", folder.name, there[0], type(part).__name__)
     return part
+
+
+def _decision_config(folder: Folder) -> Any:
+    """Return the settings of a model that answers typed questions, read here: the library would follow any path."""
+    from transformers.decision import DecisionConfig
+
+    beside = [name for name in _HEADS if (folder.path / name).is_file()]
+    if beside and folder.raw.get("model_type") != "jev":
+        raise BackendNotLoadable(
+            f"{folder.name}: {beside[0]}: a decision head lies beside the weights in a format of its own, and answers"
+            " without it would be another model's. Load it with transformers.JevForDecision and save it again."
+        )
+    said = folder.document("decision.json")
+    template = folder.path / "decision_template.jinja"
+    if template.is_file():
+        said["chat_template"] = template.read_text(encoding="utf-8")
+    try:
+        settings = DecisionConfig(**{k: v for k, v in said.items() if k in DecisionConfig.__dataclass_fields__})
+    except Exception as error:
+        raise MalformedMetadata(
+            f"{folder.name}: decision.json cannot be used: {printable(str(error), 200)}",
+            source=folder.name,
+            file="decision.json",
+        ) from error
+    if settings.adapter:
+        raise BackendNotLoadable(
+            f"{folder.name}: decision.json: adapter names {printable(settings.adapter)}, a LoRA in a folder of its own,"
+            " which is not loaded here. Merge it into the weights first."
+        )
+    return settings
 
 
 def check_vocabulary(folder: Folder, tokenizer: Any) -> None:

@@ -32,7 +32,8 @@ class Row(Record):
     """How one task is served.
 
     Attributes:
-        autos: transformers' auto classes that can load a model for it, in the order in which they are tried.
+        autos: transformers' auto classes that can load a model for it, in the order in which they are tried; a model's
+            own class where no auto class leads to it.
         parts: What the model cannot work without: ``tokenizer``, ``image_processor``, ``feature_extractor``,
             ``processor`` or ``video_processor``; ``a|b`` where either will do.
         run: ``"module.function"`` inside this package.
@@ -144,6 +145,15 @@ output = tokenizer.decode(inputs["input_ids"][0][start : end + 1])""",
             "TableQuestionAnsweringPipeline",
             ("sequential", "padding", "truncation"),
             'pipe({"table": {"city": ["Paris", "London"], "size": ["2", "9"]}, "query": "How many?"})',
+        ),
+        "decision": Row(
+            ("AutoModelForCausalLM", "AutoModelForDecision"),
+            ("tokenizer", "decision_config"),
+            "decide.decide",
+            "DecisionPipeline",
+            (),
+            """pipe({"state": "This is an example.", "questions": {
+    "example": {"type": "noul", "instructions": "Is it one?"}}})""",
         ),
         "text2text-generation": Row(
             ("AutoModelForSeq2SeqLM",), ("tokenizer",), "seq2seq.text_to_text", None, _SEQ2SEQ, _SEQ2SEQ_CALL
@@ -313,6 +323,29 @@ output = model.generate(**inputs) if model.can_generate() else model(**inputs).l
     add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
 output = processor.batch_decode(model.generate(**inputs), skip_special_tokens=True)""",
         ),
+        "video-text-to-text": Row(
+            ("AutoModelForImageTextToText", "AutoModelForMultimodalLM"),
+            ("processor",),
+            "multimodal.converse",
+            None,
+            ("num_frames", "frame_sampling_rate", *_CHAT, *GENERATION),
+            """content = [{"type": "image", "image": Image.new("RGB", (64, 64), color)} for color in ("red", "blue")]
+content.append({"type": "text", "text": "What happens?"})
+inputs = processor.apply_chat_template(
+    [{"role": "user", "content": content}],
+    add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
+output = processor.batch_decode(model.generate(**inputs), skip_special_tokens=True)""",
+        ),
+        "visual-document-retrieval": Row(
+            ("ColPaliForRetrieval", "ColQwen2ForRetrieval", "ColModernVBertForRetrieval"),
+            ("processor",),
+            "multimodal.rank_pages",
+            None,
+            ("top_k",),
+            """query = model(**processor.process_queries(text=["the question"], return_tensors="pt")).embeddings
+page = model(**processor.process_images(images=[Image.new("RGB", (64, 64))], return_tensors="pt")).embeddings
+output = processor.score_retrieval(query, page).tolist()""",
+        ),
         "audio-text-to-text": Row(
             ("AutoModelForMultimodalLM",),
             ("processor",),
@@ -381,15 +414,11 @@ output = processor.batch_decode(model.generate(**inputs), skip_special_tokens=Tr
 #: Tasks that transformers has pipelines or classes for and that are not served, and why. Their models can be loaded.
 NOT_SERVED: Mapping[str, str] = MappingProxyType(
     {
-        "decision": "experimental in transformers 5 and bound to its own decision_config files; the model itself is a "
-        "causal language model: use text-generation",
         "image-normal-estimation": "Sapiens and TIPS only, without a pipeline in transformers",
         "speaker-diarization": "needs a clustering step that the folder does not hold",
         "speaker-verification": "compares two recordings against a threshold that the folder does not hold",
         "table-recognition": "PaddleOCR's table recogniser: a part of an OCR chain that no single folder holds",
-        "unconditional-image-generation": "ImageGPT: its answer is colour clusters, without a pipeline in transformers",
-        "video-text-to-text": "transformers' video processors need torchvision; give frames to image-text-to-text",
-        "visual-document-retrieval": "late interaction needs the colpali-engine library, which is recognised",
+        "unconditional-image-generation": "ImageGPT only, which answers with colour clusters; diffusers serves it",
     }
 )
 
@@ -403,8 +432,7 @@ NOT_SERVED_MAPPINGS: Mapping[str, str] = MappingProxyType(
         "MODEL_FOR_MASKED_IMAGE_MODELING_MAPPING_NAMES": "for training",
         "MODEL_FOR_CAUSAL_IMAGE_MODELING_MAPPING_NAMES": NOT_SERVED["unconditional-image-generation"],
         "MODEL_FOR_NEXT_SENTENCE_PREDICTION_MAPPING_NAMES": "for training; no task name exists for it",
-        "MODEL_FOR_DECISION_MAPPING_NAMES": NOT_SERVED["decision"],
-        "MODEL_FOR_RETRIEVAL_MAPPING_NAMES": NOT_SERVED["visual-document-retrieval"],
+        "MODEL_FOR_RETRIEVAL_MAPPING_NAMES": "no auto class reads it; visual-document-retrieval names the classes",
         "MODEL_FOR_TEXT_RECOGNITION_MAPPING_NAMES": "PaddleOCR's line recogniser: a part of an OCR chain that no "
         "single folder holds",
         "MODEL_FOR_TABLE_RECOGNITION_MAPPING_NAMES": NOT_SERVED["table-recognition"],

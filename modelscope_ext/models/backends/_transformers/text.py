@@ -173,8 +173,6 @@ def choose(session: Session, items: Sequence[Any], options: dict[str, Any]) -> O
     """Rank the answers to a prompt: one input is ``{"prompt": str, "choices": [str, ...]}``."""
     tokenizer, out = session.part("tokenizer"), []
     for item in items:
-        if not isinstance(item, Mapping) or set(item) != {"prompt", "choices"}:
-            raise OptionError("multiple-choice takes {'prompt': str, 'choices': [str, ...]}")
         choices = list(item["choices"])
         pairs = tokenizer(
             [item["prompt"]] * len(choices),
@@ -193,15 +191,11 @@ def choose(session: Session, items: Sequence[Any], options: dict[str, Any]) -> O
 
 def forecast(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
     """Give the mean forecast for a series of numbers, as far ahead as the model looks."""
-    import numpy as np
     import torch
 
     out = []
     for item in items:
-        values = item["past_values"] if isinstance(item, Mapping) else item
-        series = torch.as_tensor(np.asarray(values, dtype=np.float32), device=session.device)
-        if series.ndim != 1:
-            raise OptionError(f"time-series-forecasting takes one series of numbers, got shape {tuple(series.shape)}")
+        series = torch.as_tensor(item, dtype=torch.float32, device=session.device)
         frequency = {"freq": [options.get("frequency", 0)]} if takes(session.model, "freq") else {}
         out.append(session.model(past_values=[series], **frequency))
     return out, lambda native, _item: native.mean_predictions[0].float().cpu().numpy()
