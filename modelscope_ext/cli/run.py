@@ -71,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--code-sha256", metavar="HEX", help="run it only with this digest")
     group.add_argument("--allow-pickle", choices=tuple(_PICKLE), help="pickled weights (default: weights-only)")
     group.add_argument("--allow-source", dest="allow_sources", metavar="SOURCE", action="append",
-                       help="another source that the model may lead to; repeatable")  # fmt: skip
+                       help="another source the model may lead to, or a URL or host of inputs; repeatable")  # fmt: skip
     group.add_argument("--allow-missing-weights", action="store_true", default=None, help="load an incomplete model")
 
 

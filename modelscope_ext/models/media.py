@@ -274,7 +274,8 @@ def _samples(value: Any) -> Any:
             f"audio is one channel of numbers; got shape {array.shape} of {array.dtype}: mix it down first"
         )
     if array.dtype.kind == "f":
-        array = array.astype(np.float32)
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
         if not np.isfinite(array).all():
             raise OptionError("audio holds numbers that are not finite (nan or inf)")
         return array
