@@ -30,7 +30,7 @@ from modelscope_ext.models.checks import (
     check_options,
 )
 from modelscope_ext.models.gate.unchanged import check_unchanged, marks
-from modelscope_ext.models.memory import collector_off
+from modelscope_ext.models.memory import eased_collector
 from modelscope_ext.models.request import Request
 from modelscope_ext.models.resolution import Reason, Resolution, Source
 from modelscope_ext.utils.imports import away_from
@@ -87,7 +87,7 @@ def load_request(model: Any, request: Request, *, model_class: type[Model] | Non
     gate.check_floors(resolution, files, choice.engine)
     gate.gate_b(resolution, snapshot, files, grants)
     options = {**request.load_options(), **request.extra, "task": request.get("task") or resolution.default_task}
-    with collector_off(), away_from(None if choice.own else folder):
+    with eased_collector(), away_from(None if choice.own else folder):
         made = _built(choice, folder, resolution, evidence, {**options, "grants": grants})
     try:
         check_unchanged(folder, seen, files, source=str(snapshot.source))

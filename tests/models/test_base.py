@@ -193,7 +193,7 @@ _MEMORY = """
 import gc, os, torch
 from modelscope_ext.models.backend import Backend, Loaded
 from modelscope_ext.models.base import Model
-from modelscope_ext.models.memory import collector_off
+from modelscope_ext.models.memory import eased_collector
 from modelscope_ext.models.resolution import Resolution, Source
 
 class Big(Backend):
@@ -216,7 +216,7 @@ release()
 result = []
 for _ in range(3):
     before = resident()
-    with collector_off():
+    with eased_collector():
         model = Model()
         decided = Resolution(Source("local"), "pytorch", "big")
         model._attach(Loaded(layers(), {"twin": torch.ones(1)}), decided, engine=Big())

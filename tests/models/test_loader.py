@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import logging
 from pathlib import Path
@@ -21,7 +22,7 @@ from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.models.base import Model
 from modelscope_ext.models.builder import BACKENDS, MODELS
 from modelscope_ext.models.loader import load
-from modelscope_ext.models.memory import collector_off
+from modelscope_ext.models.memory import eased_collector
 from modelscope_ext.models.modelscope_form import ModelScopeModel
 from modelscope_ext.pipelines.builder import pipeline
 from tests.toy import LABELS, NAME, Toy, Weights, make_folder
@@ -108,38 +109,49 @@ def test_the_backend_gets_none_where_the_caller_said_nothing(folder):
     }
 
 
-def test_the_collector_is_off_while_loading_and_on_again(folder):
-    import gc
-
+def test_the_collector_looks_at_young_objects_only_while_loading_and_is_as_it_was_again(folder):
     seen = []
 
     class Spy(Toy):
         name = "spy"
 
         def load(self, folder, resolution, grants, **options):
-            seen.append(gc.isenabled())
+            seen.append((gc.isenabled(), gc.get_threshold()))
             return super().load(folder, resolution, grants, **options)
 
     BACKENDS.register("spy", Spy)
+    before = gc.get_threshold()
     load(folder, backend="spy").close()
-    assert seen == [False]
-    assert gc.isenabled()
-    gc.disable()
+    ((enabled, (young, middle, old)),) = seen
+    assert enabled
+    assert young > before[0]
+    assert middle == old > 1000 * before[1]
+    assert (gc.isenabled(), gc.get_threshold()) == (True, before)
+
+
+@pytest.mark.parametrize("off", [gc.disable, lambda: gc.set_threshold(0)])
+def test_a_collector_that_the_caller_switched_off_stays_off(off):
+    before = gc.get_threshold()
+    off()
     try:
-        with collector_off():
-            pass
-        assert not gc.isenabled()
+        mine, frozen = (gc.isenabled(), gc.get_threshold()), gc.get_freeze_count()
+        with eased_collector():
+            assert not gc.isenabled() or gc.get_threshold()[0] == 0
+        assert (gc.isenabled(), gc.get_threshold()) == mine
+        assert gc.get_freeze_count() == frozen
     finally:
         gc.enable()
+        gc.set_threshold(*before)
 
 
-def test_a_failed_load_switches_the_collector_on_again(folder):
-    import gc
-
+def test_a_failed_load_leaves_the_collector_as_it_was(folder):
+    before = gc.get_threshold()
     (folder / NAME).write_text("{")
     with pytest.raises(ModelScopeExtError):
         load(folder)
-    assert gc.isenabled()
+    with pytest.raises(ZeroDivisionError), eased_collector():
+        raise ZeroDivisionError
+    assert (gc.isenabled(), gc.get_threshold()) == (True, before)
 
 
 # Registered classes

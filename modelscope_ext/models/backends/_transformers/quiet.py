@@ -7,7 +7,6 @@ at INFO, keeps them.
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import sys
@@ -81,16 +80,6 @@ def _restore() -> None:
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Be the only one that loads: transformers sets torch's default dtype and device for the whole process meanwhile.
-
-    The garbage collector rests too: it would walk every module that torch's and transformers' imports make.
-    """
-    with _LOADING:
-        collects = gc.isenabled()
-        gc.disable()
-        try:
-            with quiet():
-                yield
-        finally:
-            if collects:
-                gc.enable()
+    """Be the only one that loads: transformers sets torch's default dtype and device for the process meanwhile."""
+    with _LOADING, quiet():
+        yield
