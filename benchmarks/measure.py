@@ -7,6 +7,7 @@ sources while it is measured, and nothing is written beside them.
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -17,54 +18,68 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
-Timer = Callable[[], float]
-"""Does the work once and returns the seconds it took."""
+
+class Cost(NamedTuple):
+    """What doing it once took.
+
+    Attributes:
+        seconds: Wall time.
+        peak: The process's largest resident size in bytes; None where no process of its own did the work.
+    """
+
+    seconds: float
+    peak: int | None = None
+
+
+Timer = Callable[[], Cost]
+"""Does the work once and returns what it took."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The times of one side.
+    """One quantity of one side.
 
     Attributes:
         name: What was done.
-        seconds: One value a repetition.
+        values: One a repetition, in seconds or bytes.
     """
 
     name: str
-    seconds: tuple[float, ...]
+    values: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """Seconds."""
-        return statistics.median(self.seconds)
+        """In the unit of the values."""
+        return statistics.median(self.values)
 
     @property
     def spread(self) -> float:
         """Half the distance between the quartiles, as a share of the median."""
-        if len(self.seconds) < 3:
+        if len(self.values) < 3:
             return 0.0
-        low, _, high = statistics.quantiles(self.seconds, n=4)
+        low, _, high = statistics.quantiles(self.values, n=4)
         return (high - low) / 2 / self.median
 
 
-def alternate(sides: Sequence[tuple[str, Timer]], repeats: int) -> list[Sample]:
-    """Run each side once uncounted, then all of them in turn `repeats` times."""
+def alternate(sides: Sequence[tuple[str, Timer]], repeats: int) -> list[list[Cost]]:
+    """Run each side once uncounted, then all of them in turn `repeats` times; return each side's costs."""
     for _, timer in sides:
         timer()
-    times: list[list[float]] = [[] for _ in sides]
+    costs: list[list[Cost]] = [[] for _ in sides]
     for _ in range(repeats):
-        for taken, (_, timer) in zip(times, sides, strict=True):
+        for taken, (_, timer) in zip(costs, sides, strict=True):
             taken.append(timer())
-    return [Sample(name, tuple(taken)) for (name, _), taken in zip(sides, times, strict=True)]
+    return costs
 
 
 def process(*arguments: str) -> Timer:
     """Time a fresh Python process from its start to its end."""
 
-    def timer() -> float:
+    def timer() -> Cost:
         start = time.perf_counter()
         done = subprocess.run(
             [sys.executable, *arguments],
@@ -77,9 +92,55 @@ def process(*arguments: str) -> Timer:
         taken = time.perf_counter() - start
         if done.returncode:
             raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}")
-        return taken
+        return Cost(taken)
 
     return timer
+
+
+class Answering:
+    """A fresh Python process that prints an answer: the time from its start to the answer, and its peak memory.
+
+    It is started and watched by a bare Python, because a process inherits the largest size of the one that starts it.
+
+    Attributes:
+        answer: What it printed last, read as JSON; None before the first run.
+    """
+
+    def __init__(self, code: str, *arguments: str) -> None:
+        self.command = (sys.executable, "-c", code, *arguments)
+        self.answer: Any = None
+
+    def __call__(self) -> Cost:
+        """Run it once."""
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", _WATCH, *self.command],
+            env=_environment(),
+            cwd=_scratch(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        seen = json.loads(done.stdout) if done.returncode == 0 else {"status": done.returncode}
+        if seen["status"]:
+            raise RuntimeError(f"{self.command[2:]} ended with {seen['status']}: {done.stderr[-2000:]}")
+        self.answer = json.loads(seen["answer"])
+        return Cost(seen["seconds"], seen["peak"])
+
+
+_WATCH = """
+import json, os, subprocess, sys, time
+start, answer = time.perf_counter(), ""
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True)
+for line in child.stdout:
+    answer, seconds = line, time.perf_counter() - start
+_, status, used = os.wait4(child.pid, 0)
+child.returncode = status
+peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+if not answer:
+    status = status or "nothing to say"
+    seconds = None
+print(json.dumps({"status": status, "answer": answer, "seconds": seconds, "peak": peak}))
+"""
 
 
 def repeated(
@@ -91,14 +152,14 @@ def repeated(
     does not count for much.
     """
 
-    def timer() -> float:
+    def timer() -> Cost:
         rounds: list[float] = []
         while sum(rounds) < at_least or len(rounds) < 3:
             before()
             start = time.perf_counter()
             work()
             rounds.append(time.perf_counter() - start)
-        return statistics.median(rounds)
+        return Cost(statistics.median(rounds))
 
     return timer
 
@@ -117,7 +178,7 @@ _folder: list[str] = []
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Yield a folder for the files of a run; it is gone afterwards."""
+    """Yield a folder for the files of a run or, inside it, of one row; it is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         _folder.append(folder)
         try:
@@ -134,4 +195,4 @@ def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    return {**kept, **offline, "PYTHONPATH": path, "PYTHONPYCACHEPREFIX": f"{_scratch()}/bytecode"}
+    return {**kept, **offline, "PYTHONPATH": path, "PYTHONPYCACHEPREFIX": f"{_folder[0]}/bytecode"}

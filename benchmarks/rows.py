@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.first import FIRST, First
 from benchmarks.folders import configuration, plain_transformers
 from benchmarks.measure import Timer, modules_after, process, repeated
 
@@ -19,7 +20,8 @@ class Row:
     Attributes:
         title: What a reader sees.
         make: Returns the two sides, (name, timer) each, ours first; called with a scratch folder.
-        at_most: The largest ratio of ours to theirs that is fine; None for a figure without a bound.
+        at_most: The largest ratio of ours to theirs in time that is fine; None for a figure without a bound.
+        memory: The same for peak memory; None where it is not measured.
         repeats: How often each side is measured.
         check: Raises when the comparison would not be fair or its claim not true.
     """
@@ -27,6 +29,7 @@ class Row:
     title: str
     make: Callable[[Path], tuple[tuple[str, Timer], tuple[str, Timer]]]
     at_most: float | None
+    memory: float | None = None
     repeats: int = 9
     check: Callable[[], None] = field(default=lambda: None)
 
@@ -134,6 +137,10 @@ def _tidy(size: int) -> Callable[[], object]:
     return gc.collect if size > 50_000 else lambda: None
 
 
+def _first(first: First) -> Row:
+    return Row(f"first prediction, {first.title}", first.sides, first.at_most, memory=1.02, repeats=7)
+
+
 ROWS = {
     "import": Row("import, whole process", _import, 1 / 30, check=_imports_nothing_heavy),
     "inspect": Row("inspect, cold", _inspect, 1 / 60, repeats=5, check=_inspect_imports_nothing_heavy),
@@ -144,4 +151,5 @@ ROWS = {
     "config-300B": Row("Config.from_file, 300 B", _config(300), 1 / 10, repeats=11),
     "config-100kB": Row("Config.from_file, 100 kB", _config(100_000), 1 / 8, repeats=7),
     "config-2MB": Row("Config.from_file, 2 MB", _config(2_000_000), 1 / 4, repeats=5),
+    **{f"first-{name}": _first(first) for name, first in FIRST.items()},
 }
