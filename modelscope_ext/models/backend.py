@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modelscope_ext.metadata.snapshot import Snapshot
     from modelscope_ext.safety.grants import Grants
 
-__all__ = ["Backend", "Loaded"]
+__all__ = ["Backend", "Example", "Exported", "Loaded"]
 
 
 @dataclass
@@ -38,6 +38,44 @@ class Loaded:
     device: str = "cpu"
 
 
+@dataclass(frozen=True)
+class Example:
+    """A call of a model and what it answered, to hold a copy of it in another format against.
+
+    Attributes:
+        task: The task of the call.
+        item: One input.
+        options: The options of the call; ``raw`` among them asks for the numbers behind the answer.
+        answer: What the original answered; with ``raw`` its outputs by name.
+    """
+
+    task: str
+    item: Any
+    options: Mapping[str, Any]
+    answer: Any
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export` wrote, and how far it was checked.
+
+    Attributes:
+        backend: The backend that loads it.
+        tasks: The tasks it serves, the default first.
+        made_by: The exporter, for people.
+        difference: The largest difference from the original's numbers, relative where they are above one.
+        shapes: The shapes of the inputs on which it was compared, by input, one dict per batch.
+        examples: Calls that the copy must answer as the original did.
+    """
+
+    backend: str
+    tasks: tuple[str, ...]
+    made_by: str
+    difference: float
+    shapes: tuple[Mapping[str, tuple[int, ...]], ...]
+    examples: tuple[Example, ...]
+
+
 class Backend:
     """One library, seen from outside. Instances hold no state: one is made on first use and shared by all threads.
 
@@ -51,6 +89,7 @@ class Backend:
         tasks: The canonical tasks that `predict` serves.
         runs_code: Whether the library would run Python that comes with a model (``auto_map`` and the like). False for
             one that cannot, so that such a folder need not be refused.
+        exports: Formats into which `export` writes a model, with the requirements of each beyond `requires`.
     """
 
     name: ClassVar[str]
@@ -61,6 +100,7 @@ class Backend:
     call_options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     tasks: ClassVar[tuple[str, ...]] = ()
     runs_code: ClassVar[bool] = True
+    exports: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def probe(self, evidence: Evidence) -> Match | None:
         """Say whether this backend can load what `evidence` describes. Override.
@@ -139,6 +179,18 @@ class Backend:
     def save(self, native: Any, folder: Path) -> None:
         """Write the model into `folder` so that `load` finds it again. Usually overridden."""
         raise NotImplementedError(f"backend {self.name!r} has no save()")
+
+    def export(self, native: Any, task: str, to: str, folder: Path, **options: Any) -> Exported:
+        """Write the model in the format `to` into the empty `folder`, and check it against the original. Optional.
+
+        Args:
+            native: What `load` returned.
+            task: The task that the copy is for.
+            to: A key of `exports`.
+            folder: Where to write; it becomes the user's only when everything agrees.
+            **options: `opset` (None: the usual one), `tolerance` (largest difference of two numbers).
+        """
+        raise NotImplementedError(f"backend {self.name!r} cannot export to {to!r}")
 
     def close(self, native: Any) -> None:
         """Let go of threads, files and device memory beyond what dropping the object frees. Usually not overridden."""

@@ -26,6 +26,7 @@ from modelscope_ext.utils.imports import away_from
 from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
+    from modelscope_ext.models.export import Export
     from modelscope_ext.utils.config import Config
 
 __all__ = ["Model"]
@@ -255,6 +256,19 @@ class Model:
             raise
         if self.resolution is not None:
             _write_configuration(target, self.resolution, self._configuration)
+
+    def export(self, folder: str | PathLike[str], *, to: str = "onnx", **options: Any) -> Export:
+        """Write a checked copy in another format into `folder`; see `modelscope_ext.models.export.export`.
+
+        Args:
+            folder: The folder to make.
+            to: The format.
+            **options: `task`, `opset`, `tolerance`, `overwrite`.
+        """
+        from modelscope_ext.models.export import export
+
+        self._check_open()
+        return export(self, folder, to=to, **options)
 
     def _save(self, target: Path) -> None:
         if self._engine is not None:

@@ -47,14 +47,41 @@ TASKS: Mapping[str, tuple[str, tuple[str, ...]]] = {
             *("return_full_text", "continue_final_message", "skip_special_tokens"),
         ),
     ),
-    "image-classification": ("tasks:image_classification", ("top_k", "function_to_apply")),
+    "question-answering": (
+        "qa:question_answering",
+        ("top_k", "doc_stride", "max_seq_len", "max_answer_len", "handle_impossible_answer"),
+    ),
+    "multiple-choice": ("qa:multiple_choice", ()),
+    "image-classification": ("vision:image_classification", ("top_k", "function_to_apply")),
+    "image-feature-extraction": ("vision:image_feature_extraction", ("pool",)),
+    "image-segmentation": (
+        "masks:image_segmentation",
+        ("subtask", "threshold", "mask_threshold", "overlap_mask_area_threshold"),
+    ),
+    "object-detection": ("vision:object_detection", ("threshold",)),
+    "depth-estimation": ("vision:depth_estimation", ()),
+    "image-to-image": ("vision:image_to_image", ()),
+    "video-classification": (
+        "vision:video_classification",
+        ("top_k", "function_to_apply", "num_frames", "frame_sampling_rate"),
+    ),
+    "zero-shot-image-classification": (
+        "vision:zero_shot_image_classification",
+        ("candidate_labels", "hypothesis_template"),
+    ),
+    "audio-classification": ("audio:audio_classification", ("top_k", "function_to_apply")),
+    "automatic-speech-recognition": (
+        "audio:speech_recognition",
+        ("return_timestamps", "chunk_length_s", "stride_length_s"),
+    ),
 }
 
 #: Files that a task may read beside the graph; of folders below only their config.json (``1_Pooling``).
 DOCUMENTS = frozenset(
     (
-        *("config.json", "generation_config.json", "preprocessor_config.json", "configuration.json", "README.md"),
-        *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "chat_template.jinja"),
+        *("config.json", "generation_config.json", "preprocessor_config.json", "processor_config.json"),
+        *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "vocab.json"),
+        *("chat_template.jinja", "configuration.json", "README.md"),
         *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
     )
 )

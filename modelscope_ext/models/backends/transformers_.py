@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelscope_ext.errors import OptionError
-from modelscope_ext.models.backend import Backend, Loaded
+from modelscope_ext.models.backend import Backend, Exported, Loaded
+from modelscope_ext.models.backends._transformers.graphs import TO_ONNX
 from modelscope_ext.models.backends._transformers.tasks import NOT_SERVED, ROWS, Row
 from modelscope_ext.models.resolution import Match, Resolution
 from modelscope_ext.utils.text import did_you_mean, listing
@@ -45,6 +46,7 @@ class Transformers(Backend):
     }
     call_options: ClassVar[Mapping[str, tuple[str, ...]]] = {task: row.options for task, row in ROWS.items()}
     tasks: ClassVar[tuple[str, ...]] = tuple(ROWS)
+    exports: ClassVar[Mapping[str, tuple[str, ...]]] = {"onnx": TO_ONNX}
 
     def probe(self, evidence: Evidence) -> Match | None:
         """Claim what has a config.json with an architecture or model_type of transformers."""
@@ -201,6 +203,15 @@ class Transformers(Backend):
             loaded.native.save_pretrained(str(folder), safe_serialization=True)
             for part in parts_to_save(loaded.parts):
                 part.save_pretrained(str(folder))
+
+    def export(self, native: Any, task: str, to: str, folder: Path, **options: Any) -> Exported:
+        """Write the model as one ONNX graph that onnxruntime runs, with config, tokenizer and processors beside it."""
+        from modelscope_ext.models.backends._transformers.export import export
+        from modelscope_ext.models.backends._transformers.quiet import loading
+        from modelscope_ext.models.backends._transformers.run import Session
+
+        with loading():
+            return export(Session(native if isinstance(native, Loaded) else self.wrap(native), task), folder, options)
 
     def close(self, native: Any) -> None:
         """Drop pipelines and parts, which refer to the model, and give cached device memory back."""

@@ -10,15 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from modelscope_ext.errors import BackendNotLoadable, LimitExceeded, MalformedMetadata
+from modelscope_ext.errors import BackendNotLoadable, MalformedMetadata
+from modelscope_ext.models.backends._onnx.sizes import (
+    FILE,
+    FITS,
+    MOST_PIXELS,
+    aspect,
+    bounded,
+    cropped,
+    is_fixed,
+    padded,
+)
 from modelscope_ext.utils.text import listing, printable
 
-__all__ = ["MOST_PIXELS", "PROCESSORS", "Processor", "picture"]
-
-FILE = "preprocessor_config.json"
-
-#: The most pixels one prepared picture may have; a file that asks for more is refused before anything is allocated.
-MOST_PIXELS = 2**25
+__all__ = ["FILE", "MOST_PIXELS", "PROCESSORS", "Processor", "picture"]
 
 _HALF = (0.5, 0.5, 0.5)
 _IMAGENET = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
@@ -30,29 +35,74 @@ _COMMON: Mapping[str, Any] = {
     "do_center_crop": False,
     "do_rescale": True,
     "do_normalize": True,
+    "do_pad": False,
+    "do_flip_channel_order": False,
+    "keep_aspect_ratio": False,
     "rescale_factor": 1 / 255,
     "resample": _BICUBIC,
     "size": {"height": 224, "width": 224},
     "crop_size": {"height": 224, "width": 224},
+    "pad_size": None,
+    "size_divisor": 0,
+    "ensure_multiple_of": 1,
     "image_mean": _HALF,
     "image_std": _HALF,
 }
 
 _CROPPED: Mapping[str, Any] = {"size": {"shortest_edge": 224}, "do_center_crop": True}
+_SHARP: Mapping[str, Any] = {**_CROPPED, **_OPENAI}
+_MOBILE: Mapping[str, Any] = {"size": {"shortest_edge": 256}, "do_center_crop": True, "resample": _BILINEAR}
+_DETR: Mapping[str, Any] = {
+    **_IMAGENET,
+    "size": {"shortest_edge": 800, "longest_edge": 1333},
+    "resample": _BILINEAR,
+    "do_pad": True,
+}
+_QUERIES: Mapping[str, Any] = {**_DETR, "size_divisor": 32, "fit": "raised"}
 
-#: Image processors whose work is resize, crop, rescale, normalise, with what they assume where the file is silent
-#: (transformers 5: `image_processing_pil_<model>.py`).
+#: Image processors whose work is resize, crop, rescale, normalise and pad, with what they assume where the file is
+#: silent (transformers 5: `image_processing_pil_<model>.py`); ``fit`` is the way they resize, see `sizes.FITS`.
 PROCESSORS: Mapping[str, Mapping[str, Any]] = {
     "BeitImageProcessor": {},
-    "BitImageProcessor": {**_CROPPED, **_OPENAI},
-    "CLIPImageProcessor": {**_CROPPED, **_OPENAI},
-    "ConvNextImageProcessor": {"size": {"shortest_edge": 384}, "crop_pct": 224 / 256},
+    "BitImageProcessor": _SHARP,
+    "CLIPImageProcessor": _SHARP,
+    "ChineseCLIPImageProcessor": _SHARP,
+    "ConditionalDetrImageProcessor": _DETR,
+    "ConvNextImageProcessor": {"size": {"shortest_edge": 384}, "crop_pct": 224 / 256, "fit": "margin"},
+    "DPTImageProcessor": {"size": {"height": 384, "width": 384}, "fit": "multiples"},
+    "DeformableDetrImageProcessor": _DETR,
     "DeiTImageProcessor": {"size": {"height": 256, "width": 256}, "do_center_crop": True},
-    "MobileNetV1ImageProcessor": {"size": {"shortest_edge": 256}, "do_center_crop": True, "resample": _BILINEAR},
-    "MobileNetV2ImageProcessor": {"size": {"shortest_edge": 256}, "do_center_crop": True, "resample": _BILINEAR},
+    "DetrImageProcessor": _DETR,
+    "GLPNImageProcessor": {"resample": _BILINEAR, "do_normalize": False, "size_divisor": 32, "fit": "floored"},
+    "Mask2FormerImageProcessor": _QUERIES,
+    "MaskFormerImageProcessor": _QUERIES,
+    "MobileNetV1ImageProcessor": _MOBILE,
+    "MobileNetV2ImageProcessor": _MOBILE,
+    "MobileViTImageProcessor": {
+        **_CROPPED,
+        "crop_size": {"height": 256, "width": 256},
+        "do_normalize": False,
+        "do_flip_channel_order": True,
+    },
+    "OwlViTImageProcessor": {
+        **_OPENAI,
+        "size": {"height": 768, "width": 768},
+        "crop_size": {"height": 768, "width": 768},
+    },
     "PvtImageProcessor": _IMAGENET,
+    "RTDetrImageProcessor": {**_DETR, "size": {"height": 640, "width": 640}, "do_normalize": False, "do_pad": False},
+    "SegformerImageProcessor": {**_IMAGENET, "size": {"height": 512, "width": 512}, "resample": _BILINEAR},
     "SiglipImageProcessor": {},
+    "Swin2SRImageProcessor": {
+        "do_resize": False,
+        "do_normalize": False,
+        "do_pad": True,
+        "size_divisor": 8,
+        "fit": "mirrored",
+    },
     "ViTImageProcessor": {"resample": _BILINEAR},
+    "VideoMAEImageProcessor": {**_CROPPED, "resample": _BILINEAR},
+    "YolosImageProcessor": {**_DETR, "fit": "sixteens"},
 }
 
 
@@ -103,18 +153,18 @@ class Processor:
                 f'{listing(PROCESSORS)}. Use backend="transformers" (it needs torch), or prepare the array yourself.'
             )
         values = {**_COMMON, **PROCESSORS[name]}
-        values |= {key: document[key] for key in values if document.get(key) is not None}
-        for key in ("size", "crop_size"):
-            values[key] = _sizes(values[key], key, name)
-        for key in ("do_resize", "do_center_crop", "do_rescale", "do_normalize"):
-            if not isinstance(values[key], bool):
-                raise _malformed(key, "true or false", values[key])
-        for key in ("rescale_factor", "crop_pct"):
-            if not isinstance(values.get(key, 0.5), int | float) or isinstance(values.get(key), bool):
-                raise _malformed(key, "a number", values[key])
-        if not isinstance(values["resample"], int) or not 0 <= values["resample"] <= 5:
-            raise _malformed("resample", "a Pillow filter, 0 to 5", values["resample"])
+        values |= {key: document[key] for key in values if key != "fit" and document.get(key) is not None}
+        values.setdefault("fit", "plain")
+        for key in ("size", "crop_size", "pad_size"):
+            if values[key] is not None:
+                values[key] = _sizes(values[key], key, PROCESSORS[name], document.get("max_size"))
+        _check(values)
         return cls(name, values)
+
+    @property
+    def one_size(self) -> bool:
+        """Whether every picture comes out with the same height and width."""
+        return is_fixed(self.values)
 
     def pixel_values(self, images: Sequence[Any]) -> Any:
         """Return RGB pictures as float32 [n, 3, height, width].
@@ -124,9 +174,14 @@ class Processor:
         """
         import numpy as np
 
-        return np.stack([self._one(image) for image in images])
+        return np.stack([self.prepared(image) for image in images])
 
-    def _one(self, image: Any) -> Any:
+    def prepared(self, image: Any) -> Any:
+        """Return one RGB picture as float32 [3, height, width]."""
+        return self.framed(image)[0]
+
+    def framed(self, image: Any) -> tuple[Any, tuple[int, int]]:
+        """Return one RGB picture as float32 [3, height, width], and the height and width of what is no margin."""
         import numpy as np
 
         values = self.values
@@ -134,7 +189,7 @@ class Processor:
             image = self._resized(image)
         array = np.asarray(image, dtype=np.uint8)
         if values["do_center_crop"]:
-            array = _cropped(array, *_box(values["crop_size"], "crop_size"))
+            array = cropped(array, *_box(values["crop_size"], "crop_size"))
         result = np.ascontiguousarray(array.transpose(2, 0, 1))
         if values["do_rescale"]:
             result = (result.astype(np.float64) * values["rescale_factor"]).astype(np.float32)
@@ -142,91 +197,79 @@ class Processor:
             result = result.astype(np.float32)
             mean, std = (np.asarray(values[key], np.float32).reshape(-1, 1, 1) for key in ("image_mean", "image_std"))
             result = (result - mean) / std
-        return result
+        if values["do_flip_channel_order"]:
+            result = result[::-1]
+        inside = result.shape[-2:]
+        return padded(result, values) if values["do_pad"] else result, (int(inside[0]), int(inside[1]))
 
     def _resized(self, image: Any) -> Any:
-        size, width, height = self.values["size"], image.width, image.height
-        if self.name == "ConvNextImageProcessor":
-            return self._resized_with_margin(image, size["shortest_edge"])
-        if "height" in size:
-            target = (size["height"], size["width"])
-        else:
-            target = _aspect(height, width, size["shortest_edge"], size.get("longest_edge"))
-        return self._resize(image, target)
+        if self.values["fit"] == "margin":
+            return self._resized_with_margin(image, self.values["size"]["shortest_edge"])
+        return self._resize(image, FITS[self.values["fit"]](image.height, image.width, self.values))
 
     def _resized_with_margin(self, image: Any, edge: int) -> Any:
         """ConvNeXT below 384 pixels: resize to a larger picture and cut the middle out; from 384 on: warp."""
         if edge >= 384:
             return self._resize(image, (edge, edge))
-        target = _aspect(image.height, image.width, int(edge / self.values["crop_pct"]), None)
+        target = aspect(image.height, image.width, int(edge / self.values["crop_pct"]), None)
         import numpy as np
 
-        return _cropped(np.asarray(self._resize(image, target), dtype=np.uint8), edge, edge)
+        return cropped(np.asarray(self._resize(image, target), dtype=np.uint8), edge, edge)
 
     def _resize(self, image: Any, target: tuple[int, int]) -> Any:
-        _bounded(target, "size")
-        return image.resize((target[1], target[0]), resample=self.values["resample"])
+        height, width = bounded(target, "size")
+        return image.resize((width, height), resample=self.values["resample"])
 
 
-def _sizes(value: Any, key: str, name: str) -> dict[str, int]:
+def _check(values: Mapping[str, Any]) -> None:
+    """Raise where a setting has the wrong type."""
+    for key in (key for key in values if key.startswith("do_") or key == "keep_aspect_ratio"):
+        if not isinstance(values[key], bool):
+            raise _malformed(key, "true or false", values[key])
+    for key in ("rescale_factor", "crop_pct"):
+        if not isinstance(values.get(key, 0.5), int | float) or isinstance(values.get(key), bool):
+            raise _malformed(key, "a number", values[key])
+    for key, least in (("size_divisor", 0), ("ensure_multiple_of", 1)):
+        if type(values[key]) is not int or values[key] < least:
+            raise _malformed(key, f"a whole number of at least {least}", values[key])
+    if not isinstance(values["resample"], int) or not 0 <= values["resample"] <= 5:
+        raise _malformed("resample", "a Pillow filter, 0 to 5", values["resample"])
+    needs = {"margin": "shortest_edge", "multiples": "height"}.get(values["fit"])
+    if needs is not None and needs not in values["size"]:
+        raise _malformed("size", f"an object with {needs}", values["size"])
+    if values["fit"] in ("floored", "mirrored") and not values["size_divisor"]:
+        raise _malformed("size_divisor", "a whole number of at least 1", 0)
+
+
+def _sizes(value: Any, key: str, assumed: Mapping[str, Any], longest: Any) -> dict[str, int]:
     """Return a size in dictionary form; a bare number means a square, or the shorter edge where the class says so."""
     if isinstance(value, int) and not isinstance(value, bool):
-        by_edge = key == "size" and "shortest_edge" in PROCESSORS[name].get("size", {})
-        value = {"shortest_edge": value} if by_edge else {"height": value, "width": value}
-    known = {"height", "width", "shortest_edge", "longest_edge"}
-    if not isinstance(value, Mapping) or not (value.keys() & {"height", "shortest_edge"}):
+        usual = assumed.get("size", {}) if key == "size" else {}
+        edges = {"shortest_edge": value}
+        if "longest_edge" in usual:
+            edges["longest_edge"] = usual["longest_edge"] if longest is None else longest
+        value = edges if "shortest_edge" in usual else {"height": value, "width": value}
+    known = {"height", "width", "shortest_edge", "longest_edge", "max_height", "max_width"}
+    if not isinstance(value, Mapping) or not (value.keys() & {"height", "shortest_edge", "max_height"}):
         raise _malformed(key, 'a number, or {"height", "width"}, or {"shortest_edge"}', value)
     sizes = {k: v for k, v in value.items() if k in known and v is not None}
     if any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in sizes.values()):
         raise _malformed(key, "whole numbers of at least 1", value)
-    if "height" in sizes:
+    if "max_height" in sizes:
+        sizes.setdefault("max_width", sizes["max_height"])
+        bounded((sizes["max_height"], sizes["max_width"]), key)
+    elif "height" in sizes:
         sizes.setdefault("width", sizes["height"])
-        _bounded((sizes["height"], sizes["width"]), key)
-    elif sizes["shortest_edge"] ** 2 > MOST_PIXELS:
-        _bounded((sizes["shortest_edge"],) * 2, key)
+        bounded((sizes["height"], sizes["width"]), key)
+    elif sizes.get("shortest_edge", 0) ** 2 > MOST_PIXELS:
+        bounded((sizes["shortest_edge"],) * 2, key)
     return sizes
 
 
 def _box(sizes: Mapping[str, int], key: str) -> tuple[int, int]:
     if "height" in sizes:
         return sizes["height"], sizes["width"]
-    _bounded((sizes["shortest_edge"],) * 2, key)
-    return sizes["shortest_edge"], sizes["shortest_edge"]
-
-
-def _bounded(size: tuple[int, int], key: str) -> None:
-    if size[0] * size[1] > MOST_PIXELS:
-        raise LimitExceeded(
-            f"{FILE}: {key} asks for {size[0]}x{size[1]} pixels, more than the limit of {MOST_PIXELS}.",
-            file=FILE,
-            field=key,
-        )
-
-
-def _aspect(height: int, width: int, edge: int, longest: int | None) -> tuple[int, int]:
-    """Return height and width with the shorter side at `edge`, and the longer at most `longest` where that is given."""
-    short, long = min(height, width), max(height, width)
-    ratio = long / short
-    new_short, new_long = edge, int(edge * long / short)
-    if longest is not None and ratio * edge > longest:
-        raw = longest * short / long
-        new_short, new_long = round(raw), int(raw * long / short)
-    return (new_long, new_short) if width <= height else (new_short, new_long)
-
-
-def _cropped(array: Any, height: int, width: int) -> Any:
-    """Return the middle of [h, w, c]; what lies beyond the picture is black."""
-    import numpy as np
-
-    above, left = (array.shape[0] - height) // 2, (array.shape[1] - width) // 2
-    if above >= 0 and left >= 0:
-        return array[above : above + height, left : left + width]
-    rows, columns = max(height, array.shape[0]), max(width, array.shape[1])
-    canvas = np.zeros((rows, columns, array.shape[2]), array.dtype)
-    top, start = -((array.shape[0] - rows) // 2), -((array.shape[1] - columns) // 2)
-    canvas[top : top + array.shape[0], start : start + array.shape[1]] = array
-    above, left = max(above + top, 0), max(left + start, 0)
-    return canvas[above : above + height, left : left + width]
+    return bounded((sizes["shortest_edge"],) * 2, key)
 
 
 def _malformed(key: str, expected: str, found: Any) -> MalformedMetadata:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import MalformedMetadata, MissingRequirement, NotAModel, OptionError
 from modelscope_ext.models.backends._onnx import image as image_
@@ -17,7 +17,10 @@ from modelscope_ext.safety.limits import DEFAULT_LIMITS, Limits
 from modelscope_ext.safety.reading import parse_json, read_inside
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
-__all__ = ["DEVICES", "Bundle", "Graph", "batches", "open_session"]
+if TYPE_CHECKING:
+    from modelscope_ext.models.backends._onnx.sounds import Extractor
+
+__all__ = ["DEVICES", "Bundle", "Graph", "alike", "batches", "open_session"]
 
 #: device -> execution provider of onnxruntime, and the package that brings it.
 DEVICES: Mapping[str, tuple[str, str]] = {
@@ -137,37 +140,51 @@ class Graph:
             found = dict(zip(names, self.session.run(names, feed), strict=True))
         except Exception as error:
             shapes = {name: list(array.shape) for name, array in feed.items()}
+            said = printable(" ".join(str(error).split()), 300)
+            declared = {name: self.shapes[name] for name in feed}
             raise OptionError(
-                f"The ONNX graph refused its inputs {shapes}: {printable(' '.join(str(error).split()), 300)}. The text "
+                f"The ONNX graph refused its inputs {shapes}; it declares {printable(declared, 300)}: {said}. A text "
                 "may be too long (pass max_length=), or the files beside the graph may belong to another model."
             ) from error
         if getattr(self._seen, "runs", None) is not None:
             self._seen.runs.append(found)
         return found
 
+    @property
+    def pixels(self) -> str:
+        """The name of the input that takes pictures."""
+        return "pixel_values" if "pixel_values" in self.inputs else next(iter(self.inputs))
+
+    def rows(self, name: str) -> int | None:
+        """Return how many items the input `name` takes at once; None where it takes any number."""
+        shape = self.shapes.get(name) or [None]
+        return shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+
     def words(self, words: text_.Words) -> dict[str, Any]:
         """Run the graph on a batch of texts."""
-        return self.run(
-            {
-                "input_ids": words.ids,
-                "attention_mask": words.mask,
-                "token_type_ids": words.types,
-                "position_ids": positions(words.mask),
-            }
-        )
+        return self.run(words.arrays())
+
+    def take(self, found: Mapping[str, Any], *names: str) -> tuple[Any, ...]:
+        """Return the outputs of these names as float32.
+
+        Raises:
+            OptionError: The graph has no output of a name.
+        """
+        import numpy as np
+
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise OptionError(
+                f"The ONNX graph has no output {listing(missing)}, which this task reads. It gives "
+                f"{listing(self.outputs)}: it was exported for another task."
+            )
+        return tuple(np.asarray(found[name]).astype(np.float32, copy=False) for name in names)
 
     def logits(self, found: Mapping[str, Any]) -> Any:
         """Return ``logits``, or the first output, as float32."""
         import numpy as np
 
         return np.asarray(found["logits" if "logits" in found else self.outputs[0]]).astype(np.float32, copy=False)
-
-
-def positions(mask: Any) -> Any:
-    """Return for each token how many came before it, padding not counted."""
-    import numpy as np
-
-    return np.clip(np.cumsum(mask, axis=1) - 1, 0, None)
 
 
 @dataclass
@@ -220,12 +237,26 @@ class Bundle:
     @cached_property
     def processor(self) -> image_.Processor:
         """What prepares pictures."""
+        return image_.Processor.of(self._preparation("image_processor", "pictures are"))
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """What prepares sounds."""
+        from modelscope_ext.models.backends._onnx.sounds import Extractor
+
+        return Extractor.of(self._preparation("feature_extractor", "sounds are"))
+
+    def _preparation(self, part: str, what: str) -> Mapping[str, Any]:
+        """Return the settings of a processor: a part of processor_config.json, or preprocessor_config.json."""
+        whole = self._object("processor_config.json").get(part)
+        if isinstance(whole, Mapping):
+            return whole
         if not (self.folder / image_.FILE).is_file():
             raise NotAModel(
-                f"The folder has no {image_.FILE}, which says how pictures are prepared. Copy it from the model "
-                "that was exported."
+                f"The folder has no {image_.FILE} (nor a {part} in processor_config.json), which says how {what} "
+                "prepared. Copy it from the model that was exported."
             )
-        return image_.Processor.of(self._object(image_.FILE))
+        return self._object(image_.FILE)
 
     def label(self, index: int) -> str:
         """Return a class's name; `LABEL_<index>` where `config.json` has none."""
@@ -241,6 +272,19 @@ class Bundle:
     def _object(self, name: str) -> dict[str, Any]:
         found = self.document(name)
         return found if isinstance(found, dict) else {}
+
+
+def alike(shapes: Sequence[tuple[int, ...]]) -> list[list[int]]:
+    """Return the numbers of the arrays that have one shape, for each shape.
+
+    Example:
+        >>> alike([(2,), (3,), (2,)])
+        [[0, 2], [1]]
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for number, shape in enumerate(shapes):
+        groups.setdefault(shape, []).append(number)
+    return list(groups.values())
 
 
 def batches(inputs: Sequence[Any], size: int | None) -> Iterator[Sequence[Any]]:

@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from modelscope_ext.errors import OptionError, UnknownTypeError
-from modelscope_ext.models.backends._onnx.image import picture
+from modelscope_ext.models.backends._onnx.scores import FUNCTIONS, function_for, labelled, sigmoid, softmax
 from modelscope_ext.models.backends._onnx.session import Bundle, batches
 from modelscope_ext.utils.text import listing, printable
 
 __all__ = [
     "fill_mask",
-    "image_classification",
     "text_classification",
     "text_ranking",
     "zero_shot_classification",
@@ -37,57 +36,6 @@ _SETTINGS = "config_sentence_transformers.json"
 _OLD_KEY = "sbert_ce_default_activation_function"
 
 
-def softmax(x: Any) -> Any:
-    """Return the softmax over the last axis."""
-    import numpy as np
-
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
-
-
-def sigmoid(x: Any) -> Any:
-    """Return the logistic function of each element, without overflow."""
-    import numpy as np
-
-    return np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), 1 - 1 / (1 + np.exp(-np.abs(x)))).astype(x.dtype)
-
-
-def _none(x: Any) -> Any:
-    return x
-
-
-def _tanh(x: Any) -> Any:
-    import numpy as np
-
-    return np.tanh(x)
-
-
-FUNCTIONS: Mapping[str, Callable[[Any], Any]] = {
-    "softmax": softmax,
-    "sigmoid": sigmoid,
-    "none": _none,
-    "tanh": _tanh,
-}
-
-_BY_PROBLEM = {"regression": "none", "multi_label_classification": "sigmoid", "single_label_classification": "softmax"}
-
-
-def _function(bundle: Bundle, count: int, asked: str | None) -> Callable[[Any], Any]:
-    """Return what turns logits of `count` labels into scores: the caller's wish, else the problem, else the count."""
-    if asked is not None:
-        if asked.lower() not in FUNCTIONS:
-            raise OptionError(f"function_to_apply={printable(asked)!r} is unknown. There are: {listing(FUNCTIONS)}.")
-        return FUNCTIONS[asked.lower()]
-    problem = bundle.config.get("problem_type")
-    return FUNCTIONS[_BY_PROBLEM.get(str(problem), "sigmoid" if count == 1 else "softmax")]
-
-
-def _labelled(bundle: Bundle, scores: Any, top: int | None) -> list[dict[str, Any]]:
-    """Return ``{"label", "score"}`` for the best `top` labels, best first; None gives all."""
-    order = (-scores).argsort(kind="stable")[:top]
-    return [{"label": bundle.label(int(i)), "score": float(scores[i])} for i in order]
-
-
 def _pair(item: Any) -> Any:
     """Return a text, or two of them, as the tokenizer takes them."""
     if isinstance(item, Mapping):
@@ -105,21 +53,9 @@ def text_classification(bundle: Bundle, inputs: Sequence[Any], options: Mapping[
     """One ``{"label", "score"}`` per text; a list of them, best first, where `top_k` is given (None: all)."""
     outputs: list[Any] = []
     for logits in _rows(bundle, [_pair(item) for item in inputs], options.get("batch_size")):
-        scores = _function(bundle, len(logits), options.get("function_to_apply"))(logits)
-        found = _labelled(bundle, scores, options.get("top_k", 1))
+        scores = function_for(bundle, len(logits), options.get("function_to_apply"))(logits)
+        found = labelled(bundle, scores, options.get("top_k", 1))
         outputs.append(found if "top_k" in options else found[0])
-    return outputs
-
-
-def image_classification(bundle: Bundle, inputs: Sequence[Any], options: Mapping[str, Any]) -> list[Any]:
-    """A list of ``{"label", "score"}`` per picture, best first, five unless `top_k` says otherwise (None: all)."""
-    name = "pixel_values" if "pixel_values" in bundle.graph.inputs else next(iter(bundle.graph.inputs))
-    outputs: list[Any] = []
-    for part in batches(inputs, options.get("batch_size")):
-        values = bundle.processor.pixel_values([picture(item) for item in part])
-        for logits in bundle.graph.logits(bundle.graph.run({name: values})):
-            scores = _function(bundle, len(logits), options.get("function_to_apply"))(logits)
-            outputs.append(_labelled(bundle, scores, options.get("top_k", 5)))
     return outputs
 
 

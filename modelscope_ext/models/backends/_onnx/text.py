@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modelscope_ext.errors import MalformedMetadata, NotAModel
+from modelscope_ext.errors import MalformedMetadata, NotAModel, OptionError
 from modelscope_ext.safety.limits import Limits
 from modelscope_ext.safety.reading import read_inside
 from modelscope_ext.utils.text import printable
 
-__all__ = ["Text", "Words"]
+__all__ = ["Text", "Words", "cleaned", "content"]
 
 #: Architectures whose first position is `pad_token_id + 1`, so that fewer tokens fit than positions exist.
 _SHIFTED = frozenset(("camembert", "longformer", "mpnet", "roberta", "xlm-roberta", "xlm-roberta-xl", "xmod"))
@@ -45,6 +45,18 @@ class Words:
     types: Any
     encodings: tuple[Any, ...]
 
+    def arrays(self) -> dict[str, Any]:
+        """Return everything a graph may want to know of the batch, by the names of its inputs."""
+        import numpy as np
+
+        places = np.clip(np.cumsum(self.mask, axis=1) - 1, 0, None)
+        return {
+            "input_ids": self.ids,
+            "attention_mask": self.mask,
+            "token_type_ids": self.types,
+            "position_ids": places,
+        }
+
 
 @dataclass
 class Text:
@@ -63,7 +75,7 @@ class Text:
     most: int | None
     pad: int
     left: bool
-    _cut: dict[tuple[int, str], Any] = field(default_factory=dict)
+    _cut: dict[tuple[int, str, int], Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path, document: Callable[[str], Any], limits: Limits, most: int | None = None) -> Text:
@@ -94,32 +106,62 @@ class Text:
         """Return the id of a special token by its role, e.g. ``"mask_token"``, or None."""
         return _id_of(self.tokenizer, self.config.get(name))
 
-    def encode(self, texts: Sequence[Any], *, cut: str = "longest_first", special: bool = True) -> Words:
+    def encode(
+        self, texts: Sequence[Any], *, cut: str = "longest_first", special: bool = True, width: int | None = None
+    ) -> Words:
         """Return `texts` (strings, or pairs of them) as arrays, cut to `most` tokens and padded to the longest.
 
         Args:
             texts: Never empty.
             cut: What to shorten in a pair that is too long: ``"longest_first"`` or ``"only_first"``.
             special: Whether to add the tokens that frame a text.
+            width: Tokens to which every text is cut or padded; None pads to the longest.
         """
+        most = self.most if width is None else min(width, self.most or width)
+        return self.padded(self._tokenizer(most, cut).encode_batch(list(texts), add_special_tokens=special), width)
+
+    def padded(self, encodings: Sequence[Any], width: int | None = None) -> Words:
+        """Return texts that the tokenizer has read as arrays of one width: that of the longest, or `width`."""
         import numpy as np
 
-        encodings = tuple(self._tokenizer(cut).encode_batch(list(texts), add_special_tokens=special))
-        width = max(len(e.ids) for e in encodings)
+        width = width or max(len(e.ids) for e in encodings)
         ids: Any = np.full((len(encodings), width), self.pad, np.int64)
         mask, types = np.zeros_like(ids), np.zeros_like(ids)
         for row, encoding in enumerate(encodings):
             count = len(encoding.ids)
             at = slice(width - count, width) if self.left else slice(count)
             ids[row, at], mask[row, at], types[row, at] = encoding.ids, 1, encoding.type_ids
-        return Words(ids, mask, types, encodings)
+        return Words(ids, mask, types, tuple(encodings))
+
+    def windows(self, question: str, context: str, longest: int, stride: int) -> list[Any]:
+        """Return a question with each window of its context, as the tokenizers library's own records.
+
+        Args:
+            question: Stands whole in each window.
+            context: Cut into windows where it is too long.
+            longest: Tokens of a window, those of the question and of the frame included.
+            stride: Tokens that two windows share.
+
+        Raises:
+            OptionError: The question leaves no room.
+        """
+        try:
+            first = self._tokenizer(longest, "only_second", stride).encode(question, context)
+        except BaseException as error:
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            raise OptionError(
+                f"question-answering: windows of {longest} tokens that share {stride} leave no room for a context "
+                f"beside the question ({printable(str(error))}). Shorten the question, or pass max_seq_len= and "
+                "doc_stride=."
+            ) from error
+        return [first, *first.overflowing]
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         """Return tokens as text, as transformers' fast tokenizers do."""
         text: str = self.tokenizer.decode([int(i) for i in ids], skip_special_tokens=skip_special)
         if self.config.get("clean_up_tokenization_spaces") is True and type(self.tokenizer.model).__name__ != "BPE":
-            for seen in _CLEANED:
-                text = text.replace(seen, seen[1:].rstrip(" "))
+            text = cleaned(text)
         return text
 
     def join(self, tokens: Sequence[str]) -> str:
@@ -127,16 +169,16 @@ class Text:
         decoder = self.tokenizer.decoder
         return str(decoder.decode(list(tokens))) if decoder is not None else " ".join(tokens)
 
-    def _tokenizer(self, cut: str) -> Any:
+    def _tokenizer(self, most: int | None, cut: str, stride: int = 0) -> Any:
         """Return a tokenizer that cuts; one per way, so that threads never see its settings change."""
-        if self.most is None:
+        if most is None:
             return self.tokenizer
-        key = (self.most, cut)
+        key = (most, cut, stride)
         if key not in self._cut:
             from tokenizers import Tokenizer
 
             copy = Tokenizer.from_str(self.tokenizer.to_str())
-            copy.enable_truncation(self.most, strategy=cut)
+            copy.enable_truncation(most, stride=stride, strategy=cut)
             self._cut[key] = copy
         return self._cut[key]
 
@@ -173,7 +215,7 @@ def _wordpiece(data: bytes, config: Mapping[str, Any]) -> Any:
 
     vocab = {line.rstrip("\r"): i for i, line in enumerate(data.decode("utf-8").split("\n")) if line.rstrip("\r")}
     unknown, start, end = (
-        _content(config.get(role)) or default
+        content(config.get(role)) or default
         for role, default in (("unk_token", "[UNK]"), ("cls_token", "[CLS]"), ("sep_token", "[SEP]"))
     )
     tokenizer = Tokenizer(models.WordPiece(vocab, unk_token=unknown))
@@ -188,12 +230,24 @@ def _wordpiece(data: bytes, config: Mapping[str, Any]) -> Any:
     tokenizer.post_processor = processors.BertProcessing((end, vocab[end]), (start, vocab[start]))
     roles = ("unk_token", "cls_token", "sep_token", "pad_token", "mask_token")
     defaults = ("[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]")
-    special = [_content(config.get(role)) or token for role, token in zip(roles, defaults, strict=True)]
+    special = [content(config.get(role)) or token for role, token in zip(roles, defaults, strict=True)]
     tokenizer.add_special_tokens([token for token in special if token in vocab])
     return tokenizer
 
 
-def _content(token: Any) -> str | None:
+def cleaned(text: str) -> str:
+    """Return `text` without the spaces that tokenizers leave before punctuation.
+
+    Example:
+        >>> cleaned("it 's well , no ?")
+        "it's well, no?"
+    """
+    for seen in _CLEANED:
+        text = text.replace(seen, seen[1:].rstrip(" "))
+    return text
+
+
+def content(token: Any) -> str | None:
     """Return a special token's text; the files have it as a string or as an object."""
     if isinstance(token, Mapping):
         token = token.get("content")
@@ -201,7 +255,7 @@ def _content(token: Any) -> str | None:
 
 
 def _id_of(tokenizer: Any, token: Any) -> int | None:
-    text = _content(token)
+    text = content(token)
     found: int | None = tokenizer.token_to_id(text) if text else None
     return found
 

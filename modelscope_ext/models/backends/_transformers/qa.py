@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from modelscope_ext.errors import OptionError
+from modelscope_ext.models.backends._answers import Window, best_answers, window_size
 from modelscope_ext.models.backends._transformers.inputs import need, rgb
 from modelscope_ext.models.backends._transformers.run import Outcome, Session, chunks, same
 
@@ -20,76 +21,41 @@ def answer(session: Session, items: Sequence[Any], options: dict[str, Any]) -> O
     ends where words do.
     """
     many = options.get("top_k")
-    out = []
+    out: list[Any] = []
     for item in items:
-        found = _answers(session, item["question"], item["context"], options)
+        found = best_answers(_windows(session, item, options), item["context"], options)
         out.append(found if many is not None else found[0])
     return out, lambda native, _item: native
 
 
-def _answers(session: Session, question: str, context: str, options: dict[str, Any]) -> list[dict[str, Any]]:
+def _windows(session: Session, item: Any, options: dict[str, Any]) -> Iterator[Window]:
+    """Yield the windows of one context, read by the model."""
+    import numpy as np
+
     tokenizer = session.part("tokenizer")
     if not getattr(tokenizer, "is_fast", False):
         raise OptionError(
             "question-answering needs a fast tokenizer (tokenizer.json): only it knows the places of words"
         )
-    windows = _windows(tokenizer, question, context, options)
-    none, best = 1.0, []
-    for start, end, places, impossible in _scored(session, windows, options):
-        none = min(none, impossible)
-        best += [(float(start[i] * end[j]), *places(i, j)) for i, j in _spans(start, end, options)]
-    if options.get("handle_impossible_answer"):
-        best.append((none, 0, 0))
-    merged: dict[tuple[int, int], float] = {}
-    for score, first, last in best:
-        merged[first, last] = max(merged.get((first, last), 0.0), score)
-    ranked = sorted(merged.items(), key=lambda found: -found[1])[: options.get("top_k") or 1]
-    if not ranked:
-        raise OptionError("question-answering: the context is empty")
-    return [{"score": score, "start": a, "end": b, "answer": context[a:b]} for (a, b), score in ranked]
-
-
-def _windows(tokenizer: Any, question: str, context: str, options: dict[str, Any]) -> Any:
-    longest = options.get("max_seq_len") or min(tokenizer.model_max_length, 384)
-    return tokenizer(
-        question,
-        context,
+    longest, stride = window_size(tokenizer.model_max_length, options)
+    words = tokenizer(
+        item["question"],
+        item["context"],
         truncation="only_second",
         max_length=longest,
-        stride=options.get("doc_stride") or min(longest // 2, 128),
+        stride=stride,
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
         padding="longest",
         return_tensors="pt",
     )
-
-
-def _scored(session: Session, windows: Any, options: dict[str, Any]) -> Any:
-    """Yield for each window the chances of each token to begin and to end the answer, and how to find its place."""
-    import numpy as np
-
-    known = set(session.part("tokenizer").model_input_names)
-    inputs = {k: v for k, v in windows.items() if k in known}
-    count = len(windows["input_ids"])
-    for batch in chunks(range(count), session.batch_size):
+    inputs = {k: v for k, v in words.items() if k in set(tokenizer.model_input_names)}
+    for batch in chunks(range(len(words["input_ids"])), session.batch_size):
         output = session.model(**{k: v[batch[0] : batch[-1] + 1].to(session.device) for k, v in inputs.items()})
-        for row, window in enumerate(batch):
-            context = np.array([part == 1 for part in windows.sequence_ids(window)])
-            logits = [t[row].float().cpu().numpy() for t in (output.start_logits, output.end_logits)]
-            # The first token stands for "no answer" and takes part in the weighing, as it did in training.
-            takes = context.copy()
-            takes[0] = True
-            start, end = (_softmax(np.where(takes[: len(x)], x, -10000.0)) for x in logits)
-            impossible = float(start[0] * end[0])
-            start[0] = end[0] = 0.0
-            yield np.where(context, start, 0), np.where(context, end, 0), _placer(windows, window), impossible
-
-
-def _softmax(values: Any) -> Any:
-    import numpy as np
-
-    powers = np.exp(values - values.max())
-    return powers / powers.sum()
+        for row, number in enumerate(batch):
+            context = np.array([part == 1 for part in words.sequence_ids(number)])
+            start, end = (t[row].float().cpu().numpy() for t in (output.start_logits, output.end_logits))
+            yield Window(start, end, context, _placer(words, number))
 
 
 def _placer(windows: Any, window: int) -> Any:
@@ -104,17 +70,6 @@ def _placer(windows: Any, window: int) -> Any:
         return start, windows.word_to_chars(window, b, sequence_index=1).end
 
     return place
-
-
-def _spans(start: Any, end: Any, options: dict[str, Any]) -> list[tuple[int, int]]:
-    """Return the likeliest pairs of first and last token."""
-    import numpy as np
-
-    longest = options.get("max_answer_len") or 15
-    chances = np.tril(np.triu(np.outer(start, end)), longest - 1).ravel()
-    count = min(max(options.get("top_k") or 1, 1), int((chances > 0).sum()))
-    order = np.argsort(-chances, kind="stable")[:count]
-    return [divmod(int(i), len(end)) for i in order]
 
 
 def answer_table(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:

@@ -1,0 +1,160 @@
+"""Tiny transformers models whose graph is one pass, beside those of `transformers_`: other heads, other processors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.tiny import transformers_
+from tests.tiny._audio import _wav2vec2_config
+from tests.tiny._text import _spread
+from tests.tiny._vision import _NAMES, _SMALL, _clip_text, _detr_config
+from tests.tiny._words import byte_tokenizer
+
+
+def build(name: str, folder: str | Path, *, seed: int = 0) -> Path:
+    """Write the tiny model `name`, of here or of `transformers_`, into `folder` and return the folder."""
+    import torch
+
+    if name not in FAMILIES:
+        return transformers_.build(name, folder, seed=seed)
+    with torch.random.fork_rng(devices=[]), transformers_._quiet():
+        torch.manual_seed(seed)
+        model, parts = FAMILIES[name]()
+    return transformers_.save(model.eval(), parts, folder)
+
+
+def _mask2former() -> Any:
+    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, Mask2FormerImageProcessor
+
+    backbone = {
+        "model_type": "swin",
+        "image_size": 64,
+        "patch_size": 4,
+        "embed_dim": 4,
+        "mlp_ratio": 1.0,
+        "depths": [1, 1, 1, 1],
+        "num_heads": [1, 1, 1, 1],
+        "window_size": 2,
+        "out_features": ["stage1", "stage2", "stage3", "stage4"],
+    }
+    config = Mask2FormerConfig(
+        backbone_config=backbone,
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
+        encoder_layers=1,
+        decoder_layers=2,
+        num_attention_heads=2,
+        dim_feedforward=16,
+        encoder_feedforward_dim=16,
+        num_queries=4,
+        **_NAMES,
+    )
+    processor = Mask2FormerImageProcessor(size={"height": 64, "width": 64}, size_divisor=32)
+    return _spread(Mask2FormerForUniversalSegmentation(config), 2.0), [processor]
+
+
+def _detr_panoptic() -> Any:
+    from transformers import DetrForSegmentation, DetrImageProcessor
+
+    config = _detr_config()
+    config.encoder_attention_heads = config.decoder_attention_heads = 8
+    config.backbone_config.out_features = ["stage1", "stage2", "stage3", "stage4"]
+    processor = DetrImageProcessor(size={"height": 64, "width": 64})
+    return _spread(DetrForSegmentation(config), 3.0), [processor]
+
+
+def _conditional_detr() -> Any:
+    from transformers import ConditionalDetrConfig, ConditionalDetrForObjectDetection, ConditionalDetrImageProcessor
+
+    base = _detr_config()
+    known = {k: v for k, v in base.to_dict().items() if k in ConditionalDetrConfig().to_dict()}
+    for name in ("model_type", "architectures", "transformers_version", "backbone_config"):
+        known.pop(name, None)
+    config = ConditionalDetrConfig(**known, backbone_config=base.backbone_config)
+    processor = ConditionalDetrImageProcessor(size={"shortest_edge": 32, "longest_edge": 48})
+    return _spread(ConditionalDetrForObjectDetection(config), 3.0), [processor]
+
+
+def _dpt() -> Any:
+    from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
+
+    config = DPTConfig(
+        **{**_SMALL, "num_hidden_layers": 4},
+        image_size=32,
+        patch_size=8,
+        backbone_out_indices=[0, 1, 2, 3],
+        neck_hidden_sizes=[8, 8, 8, 8],
+        fusion_hidden_size=8,
+        is_hybrid=False,
+    )
+    return _spread(DPTForDepthEstimation(config), 3.0), [DPTImageProcessor(size={"height": 32, "width": 32})]
+
+
+def _siglip() -> Any:
+    from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipProcessor
+
+    tokenizer = byte_tokenizer(clip=True)
+    text = {**_clip_text(len(tokenizer)), "projection_size": 16}
+    vision = {**_SMALL, "image_size": 16, "patch_size": 8}
+    images = SiglipImageProcessor(size={"height": 16, "width": 16})
+    return _spread(SiglipModel(SiglipConfig(text_config=text, vision_config=vision))), [
+        SiglipProcessor(images, tokenizer)
+    ]
+
+
+_SOUNDS = {0: "rain", 1: "bird", 2: "speech"}
+_HEARD = {"id2label": _SOUNDS, "label2id": {v: k for k, v in _SOUNDS.items()}}
+
+
+def _ast() -> Any:
+    from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
+
+    config = ASTConfig(
+        **_SMALL, patch_size=8, frequency_stride=8, time_stride=8, max_length=64, num_mel_bins=16, **_HEARD
+    )
+    extractor = ASTFeatureExtractor(num_mel_bins=16, max_length=64)
+    return _spread(ASTForAudioClassification(config), 12.0), [extractor]
+
+
+def _whisper_classification() -> Any:
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForAudioClassification
+
+    config = WhisperConfig(
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        num_mel_bins=8,
+        max_source_positions=50,
+        classifier_proj_size=8,
+        dropout=0.0,
+        **_HEARD,
+    )
+    extractor = WhisperFeatureExtractor(feature_size=8, chunk_length=1, n_fft=400, hop_length=160)
+    return _spread(WhisperForAudioClassification(config), 12.0), [extractor]
+
+
+def _normalised_audio() -> Any:
+    from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassification
+
+    model = Wav2Vec2ForSequenceClassification(_wav2vec2_config(**_HEARD))
+    return _spread(model, 25.0), [Wav2Vec2FeatureExtractor(do_normalize=True)]
+
+
+#: name -> builder.
+FAMILIES: dict[str, Callable[[], Any]] = {
+    "mask2former": _mask2former,
+    "detr-panoptic": _detr_panoptic,
+    "conditional-detr": _conditional_detr,
+    "dpt": _dpt,
+    "siglip": _siglip,
+    "ast": _ast,
+    "whisper-classification": _whisper_classification,
+    "normalised-audio": _normalised_audio,
+}
