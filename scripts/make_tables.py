@@ -235,19 +235,25 @@ def _transformers_components(diffusers: Any, pipelines: set[str]) -> list[str]:
 
 
 def modelscope_table() -> dict[str, Any]:
-    """Return the model and pipeline types of ModelScope's own index, with the tasks they are registered for."""
+    """Return the model and pipeline types of ModelScope's own index: for each task, the number of its needs."""
     import modelscope
     from modelscope.utils.ast_utils import load_index
+    from modelscope_imports import needs_of
 
-    found: dict[str, dict[str, set[str]]] = {"models": {}, "pipelines": {}}
-    for group, task, name in load_index()["index"]:
+    found: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {"models": {}, "pipelines": {}}
+    for (group, task, name), entry in load_index()["index"].items():
         kind = {"MODELS": "models", "PIPELINES": "pipelines"}.get(group)
         if kind and task != "default":
-            found[kind].setdefault(name, set()).add(task)
-    return {
-        "library": f"modelscope {modelscope.__version__}",
-        **{kind: {name: sorted(tasks) for name, tasks in sorted(rows.items())} for kind, rows in found.items()},
+            found[kind].setdefault(name, {})[task] = needs_of(entry["module"], name)
+    needs = sorted({one for rows in found.values() for tasks in rows.values() for one in tasks.values()})
+    numbers = {one: number for number, one in enumerate(needs)}
+    numbered = {
+        kind: {
+            name: {task: numbers[one] for task, one in sorted(tasks.items())} for name, tasks in sorted(rows.items())
+        }
+        for kind, rows in found.items()
     }
+    return {"library": f"modelscope {modelscope.__version__}", **numbered, "needs": [list(one) for one in needs]}
 
 
 def render(table: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,16 @@ def process_left_as_found() -> Iterator[None]:
 _SET_BY_LIBRARIES = frozenset(
     ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "HF_MODULES_CACHE")
 )
+
+
+@pytest.fixture(scope="session")
+def torchvision_ops() -> None:
+    """Make torchvision importable beside a CPU torch; for the tests of the environment `pt-cv` alone."""
+    from tests.tiny.torchvision_ops import define
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        define()
 
 
 @pytest.fixture(scope="session")

@@ -113,6 +113,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "decision": Schema(
         "fields", dict[str, t.Decision], fields={"state": "any", "questions": "any"}, aliases={"text": "state"}
     ),
+    "document-segmentation": Schema("text", t.Segments),
     # image
     "image-classification": Schema("image", list[t.Label], laws=("sorted",)),
     "image-feature-extraction": Schema("image", t.FloatArray),
@@ -126,6 +127,13 @@ SCHEMAS: Mapping[str, Schema] = {
     "mask-generation": Schema("image", t.Masks),
     "image-to-image": Schema("fields", t.Image | list[t.Image], fields=_FROM_IMAGE, lead="image"),
     "image-to-text": Schema("image", t.Text),
+    # ModelScope's names for what a picture becomes
+    "image-denoising": Schema("image", t.Image),
+    "image-deblurring": Schema("image", t.Image),
+    "image-color-enhancement": Schema("image", t.Image),
+    "image-colorization": Schema("image", t.Image),
+    "image-portrait-enhancement": Schema("image", t.Image),
+    "image-super-resolution": Schema("image", t.Image),
     # audio and video
     "audio-classification": Schema("audio", list[t.Label], laws=("sorted",)),
     "zero-shot-audio-classification": Schema("audio", list[t.Label], arguments=_ZERO_SHOT, laws=("sorted",)),

@@ -69,6 +69,7 @@ __all__ = [
     "Ranked",
     "RankedPage",
     "Segment",
+    "Segments",
     "Summary",
     "TableAnswer",
     "Text",
@@ -247,6 +248,13 @@ class Segment(TypedDict):
     score: float | None
     label: str | None
     mask: Image
+
+
+class Segments(TypedDict):
+    """A document in parts that belong together: the whole with a line for each, and the parts in order."""
+
+    text: str
+    segments: list[str]
 
 
 class Masks(TypedDict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -9,7 +10,7 @@ from types import MappingProxyType
 from modelscope_ext.utils.distributions import installed
 from modelscope_ext.utils.record import Record
 
-__all__ = ["CONFLICTS", "PROVIDERS", "Conflict", "Pin", "admits", "conflict_between", "conflict_of"]
+__all__ = ["CONFLICTS", "OLDER_LINES", "PROVIDERS", "Conflict", "Pin", "admits", "conflict_between", "conflict_of"]
 
 _OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 _ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-cann")
@@ -79,6 +80,13 @@ _HYPER_PARALLEL = (
 )
 
 
+_OLDER_LINE = (
+    "This model was written for {package} {works} and breaks with later ones, which other models here need. Give it an"
+    ' environment of its own: python -m venv ms && ms/bin/pip install "modelscope-ext[modelscope]"'
+    ' "{package}=={works}" "numpy<2".'
+)
+
+
 @dataclass(frozen=True)
 class Pin(Record):
     """What one package demands of another: the versions that work, and one of them that has been seen to."""
@@ -124,6 +132,10 @@ CONFLICTS: tuple[Conflict, ...] = (
 )
 
 
+#: Package -> the older line that some models need, and a release of it that was seen to run them.
+OLDER_LINES: Mapping[str, Pin] = MappingProxyType({"transformers": Pin("<5", "4.57.1")})
+
+
 def conflict_of(name: str, version: str | None, specifier: str, *, met: bool) -> str:
     """Return what to do about a conflict with what is installed; empty when there is none.
 
@@ -140,6 +152,9 @@ def conflict_of(name: str, version: str | None, specifier: str, *, met: bool) ->
         there = installed(row.package) if pin and not met else None
         if pin and there and admits(row.versions, there.version) and not admits(specifier, pin.works):
             return row.text()
+    line = OLDER_LINES.get(name)
+    if line and version and not met and not admits(line.versions, version) and admits(specifier, line.works):
+        return _OLDER_LINE.format(package=name, works=line.works)
     return ""
 
 
@@ -181,7 +196,7 @@ def _clashes(row: Conflict, version: str | None) -> bool:
         if there and not admits(pin.versions, there.version):
             return True
     for other, label in row.builds.items():
-        there = installed(other)
+        there = installed(other) if row.package not in sys.modules else None  # what is imported works here
         if there and there.version.endswith(label) and not (version or "").endswith(label):
             return True
     return False

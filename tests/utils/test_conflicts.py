@@ -51,6 +51,11 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ({"torch": "2.13.0", "torchvision": "0.28.0"}, "torchvision", ""),
         ({"torch": "2.13.0"}, "torchvision", "missing"),
         ({}, "torchvision", "missing"),
+        # types of ModelScope that build on transformers 4
+        ({"transformers": "5.23.0"}, "transformers>=4.57.1,<5", "conflict"),
+        ({"transformers": "4.57.1"}, "transformers>=4.57.1,<5", ""),
+        ({"transformers": "4.30.0"}, "transformers>=4.57.1,<5", "too old"),
+        ({}, "transformers>=4.57.1,<5", "missing"),
     ],
 )
 def test_against_what_is_installed(site: Path, installed: dict[str, str], spec: str, problem: str) -> None:

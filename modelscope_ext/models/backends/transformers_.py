@@ -163,13 +163,13 @@ class Transformers(Backend):
         return loaded
 
     def owns(self, native: Any) -> bool:
-        """Whether `native` is a model of transformers; imports nothing.
+        """Whether `native` is a model of transformers, and not another library's that builds on it; imports nothing.
 
         Example:
             >>> Transformers().owns("a string")
             False
         """
-        return any(
+        return not type(native).__module__.startswith("modelscope.") and any(
             base.__name__ == "PreTrainedModel" and base.__module__.partition(".")[0] == "transformers"
             for base in type(native).__mro__
         )

@@ -21,6 +21,7 @@ from modelscope_ext.models.decision.architectures import (
     weight_formats,
 )
 from modelscope_ext.models.decision.heads import hinted
+from modelscope_ext.models.decision.native import modelscope_claim
 from modelscope_ext.models.decision.recognised import claim, find, is_bare_card, recognise, tagged_library
 from modelscope_ext.models.frameworks import canonical_framework
 from modelscope_ext.models.resolution import Match, Reason, Strength
@@ -129,31 +130,9 @@ def _declared(evidence: Evidence, formats: list[Match]) -> Iterator[Match]:
         if isinstance(fact.value, str) and fact.value.strip().lower() == "onnxruntime":
             reason = Reason(fact.file, fact.key, fact.value, "the framework is declared as onnxruntime")
             yield Match("onnxruntime", Strength.DECLARED, (reason,), framework="onnx")
-    native = _native(evidence)
-    if native is not None and not formats:
-        yield native
-
-
-def _native(evidence: Evidence) -> Match | None:
-    """ModelScope's own types: those in its index are declared, others are the model's own code."""
-    table = tables.modelscope()
-    for kind, known in (("native_type", table.models), ("pipeline_type", table.pipelines)):
-        for fact in evidence.declared.get(kind, ())[:1]:
-            if not isinstance(fact.value, str):
-                continue
-            in_index = fact.value in known
-            text = "a type of ModelScope's own index" if in_index else "a type that comes with the model's own code"
-            tasks = tuple(dict.fromkeys(filter(None, map(canonical, known.get(fact.value, ())))))
-            return Match(
-                "modelscope",
-                Strength.DECLARED if in_index else Strength.READABLE,
-                (Reason(fact.file, fact.key, fact.value, text),),
-                framework="pytorch",
-                tasks=tasks if len(tasks) == 1 else (),
-                model_type=fact.value,
-                loadable="modelscope" in BUILTINS,
-            )
-    return None
+    native = modelscope_claim(evidence)
+    if native is not None:
+        yield replace(native, strength=Strength.POSSIBLE) if formats else native
 
 
 def _tagged(evidence: Evidence, formats: list[Match]) -> Iterator[Match]:

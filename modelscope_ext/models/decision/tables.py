@@ -111,6 +111,17 @@ class ModelScopeTable:
     library: str
     models: Mapping[str, tuple[str, ...]]
     pipelines: Mapping[str, tuple[str, ...]]
+    needs: Mapping[tuple[str, str, str], tuple[str, ...]]
+
+    def needs_of(self, kind: str, name: str | None, task: str | None) -> tuple[str, ...]:
+        """Return what a type needs installed beyond what every type does.
+
+        Args:
+            kind: ``"models"`` or ``"pipelines"``.
+            name: The type.
+            task: A task it is registered for.
+        """
+        return self.needs.get((kind, name or "", task or ""), ())
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -148,5 +159,12 @@ def _others(name: str, row: list[str], shared: list[str]) -> frozenset[str]:
 def modelscope() -> ModelScopeTable:
     """Return the table of ModelScope's registered types."""
     data = _read("modelscope.json")
-    rows = ({name: tuple(tasks) for name, tasks in data[kind].items()} for kind in ("models", "pipelines"))
-    return ModelScopeTable(data["library"], *rows)
+    kinds = ("models", "pipelines")
+    models, pipelines = ({name: tuple(tasks) for name, tasks in data[kind].items()} for kind in kinds)
+    needs = {
+        (kind, name, task): tuple(data["needs"][number])
+        for kind in kinds
+        for name, tasks in data[kind].items()
+        for task, number in tasks.items()
+    }
+    return ModelScopeTable(data["library"], models, pipelines, needs)

@@ -61,8 +61,8 @@ def _modelscope_code(case: Case) -> Iterator[CodeRequest]:
         beside = sorted(names & {"ms_wrapper.py", "configuration.py"})
         if case.resolution.backend == "modelscope":
             beside += sorted(n for n in names if n.endswith(".py") and "/" not in n and n not in beside)
-        if fact.value is True and beside:
-            yield CodeRequest(fact.file, fact.key, beside[0], beside[0])
+        for name in beside if fact.value is True else ():  # ModelScope imports every one
+            yield CodeRequest(fact.file, fact.key, name, name)
     for base in bases(case):
         if base.endswith(".py") and not elsewhere(base):
             yield CodeRequest("configuration.json", "_base_", base, base.removeprefix("./"))

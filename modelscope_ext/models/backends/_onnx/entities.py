@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelscope_ext.errors import OptionError
-from modelscope_ext.models.backends._onnx.session import Bundle, batches
 from modelscope_ext.models.backends._onnx.scores import softmax
+from modelscope_ext.models.backends._onnx.session import Bundle, batches
 from modelscope_ext.utils.text import listing, printable
 
 __all__ = ["STRATEGIES", "token_classification"]
