@@ -126,7 +126,7 @@ class ModelScope(Backend):
         options: Mapping[str, Any],
     ) -> Any:
         from modelscope_ext.models.backends._modelscope.contain import loading
-        from modelscope_ext.models.backends._modelscope.library import build
+        from modelscope_ext.models.backends._modelscope.library import build, check_vocabulary
         from modelscope_ext.models.backends._modelscope.weights import check_arrivals, watched
 
         source, code = str(resolution.source), stage.code if trusted else None
@@ -137,6 +137,7 @@ class ModelScope(Backend):
                 with watched() as seen:
                     pipe = build(stage.folder, native, device=device, trusted=trusted, arguments=arguments)
                 check_arrivals(seen, _inner(pipe), source, allowed=allowed)
+                check_vocabulary(pipe, source)
                 if getattr(pipe, "framework", None):
                     pipe.prepare_model()  # on its device now, not at the first call
             except ModelScopeExtError as error:
@@ -257,7 +258,7 @@ def _arguments(
 ) -> dict[str, Any]:
     """Return the arguments of the pipeline's class; refuse what no class of ModelScope takes."""
     for name in ("device_map", "dtype", "variant"):
-        if options.get(name) not in (None, "auto"):
+        if options.get(name) is not None and (name, options[name]) != ("dtype", "auto"):
             raise OptionError(f"{name}={printable(options[name])}: ModelScope's own types do not take it; leave it out")
     length = options.get("sequence_length")
     found: dict[str, Any] = {}

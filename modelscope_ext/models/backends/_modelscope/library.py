@@ -11,9 +11,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from modelscope_ext.errors import MalformedMetadata
 from modelscope_ext.models.decision.native import NativeType
+from modelscope_ext.utils.text import printable
 
-__all__ = ["build", "preprocessor_of", "registries"]
+__all__ = ["build", "check_vocabulary", "preprocessor_of", "registries"]
+
+#: A vocabulary may be smaller than the network's table of embeddings, which is often filled up, but not by so much.
+_LEAST = 0.75
 
 
 def registries() -> tuple[Any, ...]:
@@ -48,6 +53,27 @@ def build(folder: Path, native: NativeType, *, device: str, trusted: bool, argum
         **named,
         **arguments,
     )
+
+
+def check_vocabulary(pipe: Any, source: str) -> None:
+    """Raise where the vocabulary is not the network's: transformers takes a file cut short for a small vocabulary.
+
+    Raises:
+        MalformedMetadata: It has far fewer words than the network.
+    """
+    preprocessor, model = getattr(pipe, "preprocessor", None), getattr(pipe, "model", None)
+    wrapper = getattr(preprocessor, "nlp_tokenizer", preprocessor)
+    tokenizer = getattr(wrapper, "tokenizer", None)
+    words = getattr(getattr(model, "config", None), "vocab_size", None)
+    if not hasattr(tokenizer, "get_vocab") or not isinstance(words, int):
+        return
+    known = len(set(tokenizer.get_vocab().values()))
+    if known < _LEAST * words:
+        raise MalformedMetadata(
+            f"{printable(source)}: the vocabulary of the tokenizer has {known} words, and the model {words}: its file is"
+            " damaged, or of another model. Fetch it again.",
+            source=source,
+        )
 
 
 def preprocessor_of(folder: Path, native: NativeType) -> Any:

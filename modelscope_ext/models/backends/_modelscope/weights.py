@@ -113,12 +113,12 @@ def _reported(lines: list[str]) -> Iterator[None]:
         def emit(self, record: logging.LogRecord) -> None:
             lines.append(record.getMessage())
 
-    handler, before = Collect(logging.WARNING), []
+    handler, before = Collect(logging.INFO), []
     for name in _LOGGERS:
         theirs = logging.getLogger(name)
         before.append((theirs, theirs.level, theirs.propagate))
         theirs.addHandler(handler)
-        theirs.setLevel(logging.WARNING)
+        theirs.setLevel(logging.INFO)  # of what is left over it speaks at INFO, for most classes
         theirs.propagate = False
     try:
         yield
