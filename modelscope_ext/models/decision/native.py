@@ -82,7 +82,8 @@ def modelscope_claim(evidence: Evidence) -> Match | None:
         fact = evidence.declared[kind][0]
         in_index = value in known
         text = "a type of ModelScope's own index" if in_index else "a type that comes with the model's own code"
-        tasks = tuple(dict.fromkeys(filter(None, map(canonical, known.get(value, ())))))
+        native = native_type(named["native_type"], named["pipeline_type"], task)
+        tasks = tuple(dict.fromkeys(filter(None, map(canonical, native.tasks or known.get(value, ())))))
         return Match(
             "modelscope",
             Strength.DECLARED if in_index else Strength.READABLE,
@@ -90,7 +91,7 @@ def modelscope_claim(evidence: Evidence) -> Match | None:
             framework="pytorch",
             tasks=tasks if len(tasks) == 1 else (),
             model_type=value,
-            requires=native_type(named["native_type"], named["pipeline_type"], task).needs,
+            requires=native.needs,
             loadable=True,
         )
     return None

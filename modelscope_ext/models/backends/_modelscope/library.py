@@ -63,15 +63,15 @@ def check_vocabulary(pipe: Any, source: str) -> None:
     """
     preprocessor, model = getattr(pipe, "preprocessor", None), getattr(pipe, "model", None)
     wrapper = getattr(preprocessor, "nlp_tokenizer", preprocessor)
-    tokenizer = getattr(wrapper, "tokenizer", None)
+    tokenizer: Any = getattr(wrapper, "tokenizer", None)
     words = getattr(getattr(model, "config", None), "vocab_size", None)
     if not hasattr(tokenizer, "get_vocab") or not isinstance(words, int):
         return
     known = len(set(tokenizer.get_vocab().values()))
     if known < _LEAST * words:
         raise MalformedMetadata(
-            f"{printable(source)}: the vocabulary of the tokenizer has {known} words, and the model {words}: its file is"
-            " damaged, or of another model. Fetch it again.",
+            f"{printable(source)}: the vocabulary of the tokenizer has {known} words, and the model {words}: its file"
+            " is damaged, or of another model. Fetch it again.",
             source=source,
         )
 
