@@ -2,6 +2,7 @@
 PYTHON ?= python3
 DEMO := .venv-demo
 TOX := .venv/bin/tox
+COMMA := ,
 
 .PHONY: demo test test-long bench clean
 
@@ -21,8 +22,9 @@ $(TOX): requirements/tools.txt
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements/tools.txt tox
 	touch $@
 
+# `make test SKIP_MS=1` leaves out the environment `ms`: MindSpore's libraries take 4 GB of disk.
 test: $(TOX)
-	$(TOX) run -e lint,type,core,pt
+	$(TOX) run -e lint,type,core,pt,pt-cv$(if $(SKIP_MS),,$(COMMA)ms)
 
 # What takes longer: property tests over new examples, and tests marked `long` (a CUDA device, where there is one).
 test-long: $(TOX)

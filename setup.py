@@ -16,7 +16,15 @@ EXTRAS = {
     "diffusers": [*TRANSFORMERS, "diffusers>=0.38", "accelerate>=1.0"],
     "sentence-transformers": [*TRANSFORMERS, "sentence-transformers>=6"],
     "peft": [*TRANSFORMERS, "peft>=0.18"],
-    "modelscope": [*TORCH, "modelscope>=1.38"],
+    "modelscope": [
+        *TORCH,
+        "modelscope>=1.38",
+        "datasets>=4",
+        "numpy",
+        "pillow",
+        "simplejson>=3.3",
+        "sortedcontainers>=1.5.9",
+    ],
     "onnx": ["onnxruntime>=1.17", "numpy", "pillow", "tokenizers>=0.15"],
     "gguf": [*TRANSFORMERS, "gguf>=0.10"],
     "mindspore": [
