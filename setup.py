@@ -15,7 +15,7 @@ EXTRAS = {
     "transformers": TRANSFORMERS,
     "diffusers": [*TRANSFORMERS, "diffusers>=0.38", "accelerate>=1.0"],
     "sentence-transformers": [*TRANSFORMERS, "sentence-transformers>=6"],
-    "peft": [*TRANSFORMERS, "peft>=0.18"],
+    "peft": [*TRANSFORMERS, "peft>=0.19"],
     "modelscope": [
         *TORCH,
         "modelscope>=1.38",

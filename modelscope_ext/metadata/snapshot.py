@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
@@ -185,6 +185,22 @@ class Snapshot:
 
         other = copy.copy(self)
         other.limits = limits
+        other._documents = {}
+        return other
+
+    def without(self, names: Iterable[str]) -> Snapshot:
+        """Return the same Snapshot as if it had no files of these names: what else is in its folder.
+
+        Example:
+            >>> Snapshot.from_mapping({"config.json": "{}", "adapter_config.json": "{}"}).without(["config.json"]).names
+            ('adapter_config.json',)
+        """
+        import copy
+
+        other, gone = copy.copy(self), frozenset(names)
+        other.names = tuple(name for name in self.names if name not in gone)
+        other.sizes = MappingProxyType({name: size for name, size in self.sizes.items() if name not in gone})
+        other.links = MappingProxyType({name: target for name, target in self.links.items() if name not in gone})
         other._documents = {}
         return other
 

@@ -176,8 +176,13 @@ class Backend:
         """Yield the output for one input piece by piece. Override where the library can."""
         raise NotImplementedError(f"backend {self.name!r} cannot stream {task!r}")
 
-    def save(self, native: Any, folder: Path) -> None:
-        """Write the model into `folder` so that `load` finds it again. Usually overridden."""
+    def save(self, native: Any, folder: Path) -> str | None:
+        """Write the model into `folder` so that `load` finds it again. Usually overridden.
+
+        Returns:
+            None, or the name of another backend, where what was written is for that one: a merged adapter is a plain
+            model.
+        """
         raise NotImplementedError(f"backend {self.name!r} has no save()")
 
     def export(self, native: Any, task: str, to: str, folder: Path, **options: Any) -> Exported:

@@ -13,6 +13,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -249,13 +250,13 @@ class Model:
         made = not target.exists()
         target.mkdir(parents=True, exist_ok=True)
         try:
-            self._save(target)
+            wrote = self._save(target)
         except Exception:
             if made and not any(target.iterdir()):
                 target.rmdir()
             raise
         if self.resolution is not None:
-            _write_configuration(target, self.resolution, self._configuration)
+            _write_configuration(target, _of_backend(self.resolution, wrote), self._configuration)
 
     def export(self, folder: str | PathLike[str], *, to: str = "onnx", **options: Any) -> Export:
         """Write a checked copy in another format into `folder`; see `modelscope_ext.models.export.export`.
@@ -270,16 +271,18 @@ class Model:
         self._check_open()
         return export(self, folder, to=to, **options)
 
-    def _save(self, target: Path) -> None:
+    def _save(self, target: Path) -> str | None:
+        """Write the model; return the backend that it was written for, where that is another than its own."""
         if self._engine is not None:
             try:
-                self._engine.save(self._loaded, target)
+                return self._engine.save(self._loaded, target)
             except NotImplementedError as error:
                 raise ModelScopeExtError(f"{self._maker()} cannot save its models") from error
         elif callable(getattr(self.native, "save_pretrained", None)) and self.native is not self:
             self.native.save_pretrained(str(target))
         else:
             raise ModelScopeExtError(f"{self._maker()} cannot be saved: it has no save_pretrained()")
+        return None
 
     def close(self) -> None:
         """Drop the library's object and give its memory back.
@@ -364,6 +367,23 @@ class Model:
 
     def _maker(self) -> str:
         return f"backend {self._engine.name!r}" if self._engine is not None else type(self).__name__
+
+
+def _of_backend(resolution: Resolution, name: str | None) -> Resolution:
+    """Return the decision as it would be for another backend; itself for None."""
+    if name is None or name == resolution.backend:
+        return resolution
+    from modelscope_ext.models.builder import BACKENDS
+
+    engine = BACKENDS.get(name)
+    needs = (*engine.requires, *(n for n in resolution.requirement_dependency if n not in _own_needs(resolution)))
+    return replace(resolution, backend=name, requirement_dependency=tuple(dict.fromkeys(needs)))
+
+
+def _own_needs(resolution: Resolution) -> tuple[str, ...]:
+    from modelscope_ext.models.builder import BACKENDS
+
+    return BACKENDS.get(resolution.backend).requires if resolution.backend in BACKENDS else ()
 
 
 def _write_configuration(folder: Path, resolution: Resolution, known: Mapping[str, Any]) -> None:

@@ -40,6 +40,7 @@ def load_base(
     options: Mapping[str, Any],
     *,
     task: str | None = None,
+    backends: Mapping[str, Mapping[str, Any]] | None = None,
     **keywords: Any,
 ) -> Model:
     """Return the base of the adapter in `folder`, loaded through the package's own way.
@@ -53,10 +54,13 @@ def load_base(
             the base that the adapter names), and `device`, `device_map`, `dtype` and `allow_missing_weights`, which
             hold for the base.
         task: What the base is to be loaded for; None leaves it to the base's own files.
-        **keywords: Further arguments of the base's load, e.g. ``backend="transformers"``.
+        backends: The backends whose models the adapter can be applied to, each with further arguments of its load. The
+            base's own decision is taken where it is one of them, else the first. None: the base's own decision.
+        **keywords: Further arguments of the base's load, whatever its backend.
 
     Returns:
         The base. Where the caller passed a loaded one it is that very object (`is_loaded`), which is not to be closed.
+        Where he names the adapter's own folder it is the model that lies beside the adapter.
 
     Raises:
         RedirectRefused: The base is named by the adapter only, and the caller did not permit it.
@@ -81,9 +85,13 @@ def load_base(
             keywords["revision"] = permitted.removeprefix(f"{base}@")
     else:
         raise OptionError(f"{printable(source)}: {reference.file}: {reference.key} names no base: pass base_model=")
-    request = replace(Request.of({**keywords, **passed, "task": task}), grants=allowed)
     try:
-        return load_request(base, request)
+        snapshot = _snapshot(base, folder, resolution, reference, allowed, keywords.pop("revision", None))
+        if backends:
+            name = _backend(snapshot, backends, allowed)
+            keywords = {**keywords, **backends[name], "backend": name}
+        request = replace(Request.of({**keywords, **passed, "task": task}), grants=allowed)
+        return load_request(snapshot, request)
     except ModelScopeExtError as error:
         raise _told(error, printable(source), where, given is not None) from error
 
@@ -103,6 +111,28 @@ def _reference(engine: Backend, folder: Path, grants: Grants) -> BaseReference |
 
     snapshot = Snapshot.from_folder(folder, limits=grants.limits)
     return engine.base(collect(snapshot, limits=grants.limits))
+
+
+def _snapshot(
+    base: Any, folder: Path, resolution: Resolution, reference: BaseReference, grants: Grants, revision: str | None
+) -> Snapshot:
+    """Return the base's Snapshot; of the adapter's own folder, what is in it beside the adapter."""
+    from modelscope_ext.hub.locate import open_snapshot
+
+    snapshot = open_snapshot(base, revision=revision, limits=grants.limits)
+    if snapshot.folder is None or snapshot.folder.resolve() != folder.resolve():
+        return snapshot
+    stems = {name.partition(".")[0] for name in resolution.weights.files}
+    own = {name for name in snapshot.names if name.partition(".")[0] in stems}
+    return snapshot.without({reference.file, *own})
+
+
+def _backend(snapshot: Snapshot, backends: Mapping[str, Any], grants: Grants) -> str:
+    """Return the backend that loads the base."""
+    from modelscope_ext.models.resolve import resolve
+
+    chosen = resolve(snapshot, limits=grants.limits).backend
+    return chosen if chosen in backends else next(iter(backends))
 
 
 def _told(error: ModelScopeExtError, source: str, where: str, named: bool) -> ModelScopeExtError:

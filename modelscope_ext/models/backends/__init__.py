@@ -47,6 +47,7 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
             f"{_HERE}sentence_transformers_:SentenceTransformers", 'pip install "modelscope-ext[sentence-transformers]"'
         ),
         "diffusers": Builtin(f"{_HERE}diffusers_:Diffusers", 'pip install "modelscope-ext[diffusers]"'),
+        "peft": Builtin(f"{_HERE}peft_:Peft", 'pip install "modelscope-ext[peft]"'),
         "onnxruntime": Builtin(f"{_HERE}onnx_:Onnx", 'pip install "modelscope-ext[onnx]"', ("onnx",)),
         "modelscope": Builtin(f"{_HERE}modelscope_:ModelScope", 'pip install "modelscope-ext[modelscope]"'),
         # Made for JavaScript, but plain ONNX graphs with a tokenizer.json: onnxruntime runs the same files.

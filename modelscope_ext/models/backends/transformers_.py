@@ -43,6 +43,10 @@ class Transformers(Backend):
         "offload_folder": "where device_map puts what fits nowhere else",
         "tokenizer": "a loaded tokenizer to use instead of the folder's own",
         "processor": "a loaded processor of any kind to use instead of the folder's own",
+        "num_labels": "how many labels a classifier has, where its weights have another number than config.json",
+        "id2label": "names of a classifier's labels, e.g. {0: 'bad', 1: 'good'}, instead of config.json's",
+        "supplied": "names of weights that are brought from elsewhere, e.g. by an adapter: not missed in the folder",
+        "without_adapter": "True: load a model as if no adapter lay beside it",
     }
     call_options: ClassVar[Mapping[str, tuple[str, ...]]] = {task: row.options for task, row in ROWS.items()}
     tasks: ClassVar[tuple[str, ...]] = tuple(ROWS)
@@ -194,13 +198,20 @@ class Transformers(Backend):
 
         What the model's own folder has, but no call has needed yet, is written as well.
         """
-        from modelscope_ext.models.backends._transformers.parts import parts_to_save
         from modelscope_ext.models.backends._transformers.quiet import quiet
 
         loaded = native if isinstance(native, Loaded) else self.wrap(native)
         folder.mkdir(parents=True, exist_ok=True)
         with quiet():
             loaded.native.save_pretrained(str(folder), safe_serialization=True)
+        self.save_parts(loaded, folder)
+
+    def save_parts(self, loaded: Loaded, folder: Path) -> None:
+        """Write tokenizer and processors into `folder`."""
+        from modelscope_ext.models.backends._transformers.parts import parts_to_save
+        from modelscope_ext.models.backends._transformers.quiet import quiet
+
+        with quiet():
             for part in parts_to_save(loaded.parts):
                 part.save_pretrained(str(folder))
 

@@ -108,5 +108,6 @@ FLOORS: Mapping[str, tuple[str, str | None, bool, str]] = {
         "a model's config could run code although it was not trusted (CVE-2026-4372, CVE-2026-5241)",
     ),
     "diffusers": ("0.38", None, False, "a pipeline's code ran although it was not trusted (CVE-2026-44513)"),
+    "peft": ("0.19", None, False, "an adapter's config could name any module to be imported (peft#3090)"),
     "sentence-transformers": ("6", None, False, "modules.json could import any class"),
 }

@@ -66,6 +66,9 @@ def _typed(case: Case) -> Iterator[tuple[str, str, str]]:
         parent = mapping.get("parent_library") if isinstance(mapping, Mapping) else None
         if isinstance(parent, str) and parent.partition(".")[0] not in PEFT_LIBRARIES:
             yield name, "auto_mapping.parent_library", parent
+        core = document.get("megatron_core")
+        if document.get("megatron_config") and str(core).partition(".")[0] != "megatron":
+            yield name, "megatron_core", str(core)
 
 
 def named_modules(case: Case) -> Iterator[tuple[str, str, str]]:

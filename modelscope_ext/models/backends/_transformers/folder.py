@@ -86,13 +86,19 @@ class Folder:
         return self.grants.may_run_code and any("auto_map" in self.document(name) for name in names)
 
 
-def refuse_surprises(folder: Folder) -> None:
-    """Refuse what transformers would follow, apply or skip without a word."""
+def refuse_surprises(folder: Folder, *, adapter: bool = True) -> None:
+    """Refuse what transformers would follow, apply or skip without a word.
+
+    Args:
+        folder: The folder.
+        adapter: False where an adapter beside the model is left out on purpose.
+    """
     where = {"source": folder.name, "file": "config.json"}
-    if (folder.path / "adapter_config.json").is_file():
+    if adapter and (folder.path / "adapter_config.json").is_file():
         raise BackendNotLoadable(
             f"{folder.name}: adapter_config.json: this folder holds an adapter, which transformers alone would leave "
-            "out or apply depending on what is installed. Pass backend='peft'."
+            "out or apply depending on what is installed. Pass backend='peft', or without_adapter=True for the model"
+            " that lies beside it."
         )
     for nested in (folder.raw, *(v for v in folder.raw.values() if isinstance(v, dict))):
         for key in ("attn_implementation", "_attn_implementation", "experts_implementation"):

@@ -30,6 +30,8 @@ from modelscope_ext.utils.text import did_you_mean, listing, printable
 __all__ = ["as_dtype", "choose_auto", "load_model", "pick_device", "tasks_of", "tasks_of_class", "use_safetensors"]
 
 _DTYPES = {"fp16": "float16", "half": "float16", "bf16": "bfloat16", "fp32": "float32", "float": "float32"}
+#: Where transformers is told to look for an adapter that must not be applied: nowhere.
+_NO_ADAPTER = "(no adapter)"
 _DTYPES |= {"fp64": "float64", "double": "float64"}
 
 
@@ -41,7 +43,8 @@ def load_model(folder: Folder, resolution: Resolution, task: str | None, options
         resolution: The decision; the format of its weights is binding.
         task: The task whose head is needed; None for what the architecture names.
         options: `device`, `device_map`, `dtype`, `variant`, `allow_missing_weights`, `attn_implementation`,
-            `quantization_config`, `max_memory`, `offload_folder`; None where the caller said nothing.
+            `quantization_config`, `max_memory`, `offload_folder`, `num_labels`, `id2label`, `supplied`,
+            `without_adapter`; None where the caller said nothing.
 
     Raises:
         WeightsMismatch: Weights are missing, left over or of another shape.
@@ -50,8 +53,9 @@ def load_model(folder: Folder, resolution: Resolution, task: str | None, options
         MalformedMetadata, UnknownTypeError, RedirectRefused, PickleRefused: A file that must not be used.
     """
     folder.raw = folder.document("config.json")
-    refuse_surprises(folder)
+    refuse_surprises(folder, adapter=not options.get("without_adapter"))
     config = folder.config = read(folder, "config.json", lambda: _load_config(folder))
+    _name_labels(config, options)
     if task == "text-ranking":
         check_cross_encoder(config)
     auto = choose_auto(folder, task)
@@ -69,11 +73,13 @@ def load_model(folder: Folder, resolution: Resolution, task: str | None, options
     for name in ("variant", "attn_implementation", "quantization_config", "max_memory", "offload_folder"):
         if options.get(name) is not None:
             keywords[name] = options[name]
+    if options.get("without_adapter"):
+        keywords["adapter_kwargs"] = {"subfolder": _NO_ADAPTER}
     device = _place(folder, keywords, options)
     reader = _reader(auto, folder)
     model, info = read(folder, "its weights", lambda: reader(str(folder.path), **keywords))
     drop_random_pooler(model, info, task)
-    check_weights(model, info, folder.name, auto.__name__, strict=strict)
+    check_weights(model, info, folder.name, auto.__name__, strict=strict, supplied=options.get("supplied") or ())
     if device is not None:
         model.to(device)
     return model.eval()
@@ -87,6 +93,24 @@ def _reader(auto: Any, folder: Folder) -> Callable[..., Any]:
 
     [kind] = _classes(auto, type(folder.config))
     return partial(PreTrainedModel.from_pretrained.__func__, kind)
+
+
+def _name_labels(config: Any, options: Mapping[str, Any]) -> None:
+    """Give a configuration as many labels as the options say, and the names that they give."""
+    labels, number = options.get("id2label"), options.get("num_labels")
+    if number is not None:
+        if type(number) is not int or number < 1:
+            raise OptionError(f"num_labels={printable(repr(number))}: expected a positive int")
+        if config.num_labels != number:
+            config.num_labels = number
+    if labels is None:
+        return
+    if not isinstance(labels, Mapping) or not all(type(k) is int and isinstance(v, str) for k, v in labels.items()):
+        raise OptionError(f"id2label={printable(repr(labels))}: expected a dict of int and str, e.g. {{0: 'bad'}}")
+    if number is not None and len(labels) != number:
+        raise OptionError(f"id2label names {len(labels)} labels, and num_labels is {number}: pass one of them")
+    config.id2label = dict(labels)
+    config.label2id = {label: number for number, label in labels.items()}
 
 
 def _load_config(folder: Folder) -> Any:

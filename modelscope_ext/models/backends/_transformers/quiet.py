@@ -61,7 +61,7 @@ def _silence() -> None:
         theirs.set_verbosity(logging.CRITICAL)
     if not shows_bars():
         theirs.disable_progress_bar()
-    for package in ("transformers", "torch", "accelerate", "huggingface_hub", "diffusers", "modelscope"):
+    for package in ("transformers", "torch", "accelerate", "huggingface_hub", "diffusers", "modelscope", "peft"):
         warnings.filterwarnings("ignore", module=rf"{package}(\.|$)")
 
 

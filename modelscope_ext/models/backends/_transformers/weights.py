@@ -7,7 +7,7 @@ module that has its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from modelscope_ext.errors import OptionError, WeightsMismatch
@@ -22,7 +22,9 @@ _ADVICE = (
 )
 
 
-def check_weights(model: Any, info: Mapping[str, Any], name: str, auto: str, *, strict: bool) -> None:
+def check_weights(
+    model: Any, info: Mapping[str, Any], name: str, auto: str, *, strict: bool, supplied: Collection[str] = ()
+) -> None:
     """Raise when weights are missing, left over or of another shape.
 
     Args:
@@ -31,13 +33,14 @@ def check_weights(model: Any, info: Mapping[str, Any], name: str, auto: str, *, 
         name: How the user named the model.
         auto: The auto class that loaded it.
         strict: False to log a warning instead (`allow_missing_weights=True`).
+        supplied: Names of weights that something else brings afterwards.
 
     Raises:
         WeightsMismatch: With the names of the weights, and what to do.
     """
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())
-    missing = sorted(set(info.get("missing_keys") or ()) - tied)
-    odd = sorted(_shapes(entry) for entry in info.get("mismatched_keys") or ())
+    missing = sorted(set(info.get("missing_keys") or ()) - tied - set(supplied))
+    odd = sorted(_shapes(entry) for entry in info.get("mismatched_keys") or () if entry[0] not in supplied)
     missing = [key for key in missing if key not in {entry.partition(" ")[0] for entry in odd}]
     extra = left_over(model, info.get("unexpected_keys") or ())
     problems = [
