@@ -216,7 +216,11 @@ def _own_components(folder: Path) -> dict[str, list[str]]:
     return dict(sorted(found.items()))
 
 
-_OF_TEXT = ("Tokenizer", "TokenizerFast", "Processor", "ProcessorFast", "FeatureExtractor", "EncoderModel")
+#: Tokenizers without a class of their own, and what old folders call CLIPImageProcessor.
+_GENERAL = {"PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend", "CLIPFeatureExtractor"}
+_OF_TEXT = (
+    "Tokenizer", "TokenizerFast", "Processor", "ProcessorFast", "ProcessorPil", "FeatureExtractor", "EncoderModel",
+)  # fmt: skip
 
 
 def _transformers_components(diffusers: Any, pipelines: set[str]) -> list[str]:
@@ -230,8 +234,8 @@ def _transformers_components(diffusers: Any, pipelines: set[str]) -> list[str]:
             for kind in (one for outer in kinds for one in (outer, *get_args(outer)) if isinstance(one, type)):
                 if kind.__module__.startswith("transformers.models."):
                     found.add(kind.__name__.removesuffix("Pil"))
-    found |= {"CLIPFeatureExtractor"}  # what old folders call CLIPImageProcessor
-    return sorted(name for name in found if not name.startswith(("PreTrained", "Base")))
+    found = {name for name in found if not name.startswith(("PreTrained", "Base"))}
+    return sorted(found | _GENERAL)
 
 
 def modelscope_table() -> dict[str, Any]:

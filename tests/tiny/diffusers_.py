@@ -12,90 +12,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-
-def _clip_tokenizer():
-    """Return CLIP's tokenizer over single bytes, without a merge."""
-    from tokenizers import pre_tokenizers
-    from transformers import CLIPTokenizer
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    order = [*alphabet, *(f"{one}</w>" for one in alphabet), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={token: i for i, token in enumerate(order)}, merges=[], model_max_length=32)
-
-
-def _clip_config(**options):
-    from transformers import CLIPTextConfig
-
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
-    marks = {"bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513}
-    return CLIPTextConfig(**{**sizes, **marks, "vocab_size": 514, "max_position_embeddings": 32, **options})
-
-
-def _clip():
-    from transformers import CLIPTextModel
-
-    return CLIPTextModel(_clip_config(initializer_factor=20.0))
-
-
-def _vae(**options):
-    from diffusers import AutoencoderKL
-
-    sizes = {"block_out_channels": [8, 8], "latent_channels": 4, "norm_num_groups": 4, "sample_size": 16}
-    blocks = {"down_block_types": ["DownEncoderBlock2D"] * 2, "up_block_types": ["UpDecoderBlock2D"] * 2}
-    return AutoencoderKL(**{**sizes, **blocks, **options})
-
-
-def _unet(**options):
-    from diffusers import UNet2DConditionModel
-
-    sizes = {"block_out_channels": (8, 16), "layers_per_block": 1, "sample_size": 8, "norm_num_groups": 4}
-    blocks = {
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
-    }
-    return UNet2DConditionModel(**{**sizes, **blocks, "cross_attention_dim": 16, "attention_head_dim": 4, **options})
-
-
-def _ddim(**options):
-    from diffusers import DDIMScheduler
-
-    betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-    return DDIMScheduler(**betas, clip_sample=False, set_alpha_to_one=False, **options)
-
-
-def stable_diffusion():
-    from diffusers import StableDiffusionPipeline
-
-    return StableDiffusionPipeline(
-        vae=_vae(),
-        unet=_unet(),
-        text_encoder=_clip(),
-        tokenizer=_clip_tokenizer(),
-        scheduler=_ddim(),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-
-
-def ddpm():
-    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
-
-    unet = UNet2DModel(
-        sample_size=16,
-        block_out_channels=(8, 8),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-    )
-    return DDPMPipeline(unet=unet, scheduler=DDPMScheduler(num_train_timesteps=100))
-
+from tests.tiny import _motion, _pictures
 
 #: name -> (builder, tasks it serves, its own first).
 FAMILIES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
-    "stable-diffusion": (stable_diffusion, ("text-to-image", "image-to-image", "image-inpainting")),
-    "ddpm": (ddpm, ("unconditional-image-generation",)),
+    "stable-diffusion": (_pictures.stable_diffusion, ("text-to-image", "image-to-image", "image-inpainting")),
+    "stable-diffusion-xl": (_pictures.stable_diffusion_xl, ("text-to-image", "image-to-image", "image-inpainting")),
+    "stable-diffusion-3": (_pictures.stable_diffusion_3, ("text-to-image", "image-to-image", "image-inpainting")),
+    "flux": (_pictures.flux, ("text-to-image", "image-to-image", "image-inpainting")),
+    "inpainting": (_pictures.inpainting, ("image-inpainting", "image-to-image")),
+    "safety-checked": (_pictures.safety_checked, ("text-to-image", "image-to-image", "image-inpainting")),
+    "ddpm": (_pictures.ddpm, ("unconditional-image-generation",)),
+    "wan": (_motion.wan, ("text-to-video",)),
+    "ltx": (_motion.ltx, ("text-to-video",)),
+    "animatediff": (_motion.animatediff, ("text-to-video",)),
+    "stable-video": (_motion.stable_video, ("image-to-video",)),
+    "stable-audio": (_motion.stable_audio, ("text-to-audio",)),
 }
 
 

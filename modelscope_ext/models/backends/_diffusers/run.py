@@ -120,6 +120,8 @@ def _called(call: Call, batch: Sequence[Any]) -> Any:
         arguments = {**shared, **{name: [row[name] for row in rows] for name in rows[0]}}
     if call.task == "unconditional-image-generation":
         arguments |= _unconditional(call, len(batch))
+    if call.row.output != "audio" and "output_type" in call.parameters:
+        arguments["output_type"] = "pil"  # some give arrays by default
     generators = _generators(call, batch)
     if generators and "generator" in call.parameters:
         arguments["generator"] = generators if len(generators) > 1 else generators[0]
