@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-__all__ = ["add_common", "add_model", "key_value", "positive", "resolve_keywords"]
+__all__ = [
+    "add_common",
+    "add_model",
+    "add_permissions",
+    "key_value",
+    "permissions",
+    "positive",
+    "resolve_keywords",
+]
 
 #: Options of `add_model` that `resolve()` takes, by their keyword.
 _RESOLVE = ("task", "backend", "framework", "hub", "revision", "subfolder", "variant", "cache_dir", "token")
@@ -44,6 +52,29 @@ def resolve_keywords(args: argparse.Namespace) -> dict[str, Any]:
     if getattr(args, "local_files_only", False):
         keywords["local_files_only"] = True
     return keywords
+
+
+_PICKLE = {"weights-only": "weights_only", "full": "full", "no": False}
+
+#: Options of `add_permissions` that go to a load under their own name.
+_PERMITTED = ("trust_remote_code", "code_sha256", "allow_sources", "allow_missing_weights")
+
+
+def add_permissions(parser: argparse.ArgumentParser) -> None:
+    """Add what a load may be permitted beyond the safe."""
+    group = parser.add_argument_group("permissions")
+    group.add_argument("--trust-remote-code", action="store_true", default=None, help="run Python of this model")
+    group.add_argument("--code-sha256", metavar="HEX", help="run it only with this digest")
+    group.add_argument("--allow-pickle", choices=tuple(_PICKLE), help="pickled weights (default: weights-only)")
+    group.add_argument("--allow-source", dest="allow_sources", metavar="SOURCE", action="append",
+                       help="another source the model may lead to, or a URL or host of inputs; repeatable")  # fmt: skip
+    group.add_argument("--allow-missing-weights", action="store_true", default=None, help="load an incomplete model")
+
+
+def permissions(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the keywords of a load that the user permitted."""
+    given = {name: value for name in _PERMITTED if (value := getattr(args, name)) is not None}
+    return given if args.allow_pickle is None else {**given, "allow_pickle": _PICKLE[args.allow_pickle]}
 
 
 def key_value(text: str) -> tuple[str, Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from modelscope_ext.cli import exits
-from modelscope_ext.cli.options import add_model, key_value, positive, resolve_keywords
+from modelscope_ext.cli.options import add_model, add_permissions, key_value, permissions, positive, resolve_keywords
 from modelscope_ext.cli.output import Output, is_terminal
 from modelscope_ext.cli.saving import Saver
 from modelscope_ext.errors import ModelScopeExtError, OptionError
@@ -37,14 +37,10 @@ examples:
   cat lines.txt | modelscope-ext run ./embedder --batch-size 32 --json > vectors.jsonl"""
 
 #: Arguments that go to `pipeline()` under their own name when given.
-_LOAD = (
-    "device", "device_map", "dtype", "batch_size", "base_model", "code_sha256", "allow_sources",
-    "trust_remote_code", "allow_missing_weights",
-)  # fmt: skip
+_LOAD = ("device", "device_map", "dtype", "batch_size", "base_model")
 
 #: Inputs of these kinds are the argument itself, whatever it looks like.
 _PLAIN = frozenset(("text", "image", "audio", "video"))
-_PICKLE = {"weights-only": "weights_only", "full": "full", "no": False}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -66,13 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--base-model", help="base of an adapter")
     group.add_argument("--load-option", metavar="KEY=VALUE", type=key_value, action="append", default=[],
                        help="an option of the backend")  # fmt: skip
-    group = parser.add_argument_group("permissions")
-    group.add_argument("--trust-remote-code", action="store_true", default=None, help="run Python of this model")
-    group.add_argument("--code-sha256", metavar="HEX", help="run it only with this digest")
-    group.add_argument("--allow-pickle", choices=tuple(_PICKLE), help="pickled weights (default: weights-only)")
-    group.add_argument("--allow-source", dest="allow_sources", metavar="SOURCE", action="append",
-                       help="another source the model may lead to, or a URL or host of inputs; repeatable")  # fmt: skip
-    group.add_argument("--allow-missing-weights", action="store_true", default=None, help="load an incomplete model")
+    add_permissions(parser)
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
@@ -95,9 +85,7 @@ def _load(args: argparse.Namespace) -> Any:
 
     keywords = resolve_keywords(args)
     keywords |= {name: value for name in _LOAD if (value := getattr(args, name)) is not None}
-    if args.allow_pickle is not None:
-        keywords["allow_pickle"] = _PICKLE[args.allow_pickle]
-    keywords |= dict(args.load_option)
+    keywords |= permissions(args) | dict(args.load_option)
     with _failure("loading the model"):
         return pipeline(model=args.model, **keywords)
 

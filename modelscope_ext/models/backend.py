@@ -185,6 +185,10 @@ class Backend:
         """
         raise NotImplementedError(f"backend {self.name!r} has no save()")
 
+    def cannot_export(self, task: str, to: str) -> str | None:
+        """Return why a model for `task` is never written in the format `to`, None where it can be. Optional."""
+        return None
+
     def export(self, native: Any, task: str, to: str, folder: Path, **options: Any) -> Exported:
         """Write the model in the format `to` into the empty `folder`, and check it against the original. Optional.
 

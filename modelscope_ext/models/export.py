@@ -121,7 +121,12 @@ def export(
     target = _target(output, overwrite)
     _check_numbers(opset, tolerance)
     given = isinstance(model, Model)
-    engine = _engine(model, to, task, keywords)
+    decided = model.resolution if given else _decided(model, task, keywords)
+    engine = _engine(model._engine if given else None, decided, to)
+    wanted = _task(decided, task)
+    reason = engine.cannot_export(wanted, to)
+    if reason is not None:
+        raise BackendNotLoadable(f"{wanted} is not exportable to {to}, because {reason}. Nothing was loaded.")
     if not given:
         for name, only in _FIXED.items():
             if str(keywords.pop(name, None) or only) not in (only, only.replace("float", "fp")):
@@ -130,7 +135,6 @@ def export(
     elif keywords:
         raise OptionError(f"the model is loaded already: {listing(keywords)} would change nothing; leave them out")
     try:
-        wanted = _task(model, task)
         with library_errors(f"{engine.name} failed to export {wanted} to {to}"), _staging(target) as folder:
             exported = engine.export(model._loaded, wanted, to, folder, opset=opset, tolerance=tolerance)
             also = [name for name in exported.tasks[1:] if name in model.tasks]
@@ -178,30 +182,33 @@ def _check_numbers(opset: Any, tolerance: Any) -> None:
         raise OptionError(f"tolerance={printable(tolerance)}: expected a number from 0 up to 1")
 
 
-def _engine(model: Any, to: str, task: str | None, keywords: Mapping[str, Any]) -> Backend:
-    """Return the backend that writes the format, after its requirements; decided from metadata where nothing is loaded.
+def _engine(own: Backend | None, decided: Resolution | None, to: str) -> Backend:
+    """Return the backend that writes the format, after a look at what it needs; nothing is imported.
+
+    Args:
+        own: The backend that loaded the model, where one did.
+        decided: The decision about the model.
+        to: The format.
 
     Raises:
         OptionError: No such format.
         BackendNotLoadable: The model's backend does not write it.
         MissingRequirement: A package is not there, or too old.
     """
+    from modelscope_ext.models.builder import BACKENDS
+
     known = formats()
     if to not in known:
         raise OptionError(
             f"to={printable(repr(to))} is no format.{did_you_mean(str(to), known)} There are: {listing(known)}"
         )
-    if isinstance(model, Model):
-        engine, source = model._engine, str(model.resolution.source if model.resolution else model)
-        decided = model.resolution
-    else:
-        decided = _decided(model, task, keywords)
-        engine, source = _known_engine(decided), str(decided.source)
+    name = decided.backend if decided is not None else "none"
+    engine = own or (BACKENDS.get(name) if name in BACKENDS else None)
     if engine is None or to not in engine.exports:
-        name = decided.backend if decided is not None else "none"
-        already = f" It is {decided.framework} already." if decided is not None and decided.framework == to else ""
+        source = printable(str(decided.source)) if decided is not None else "the model"
+        already = f" It is {to} already." if decided is not None and decided.framework == to else ""
         raise BackendNotLoadable(
-            f"{printable(source)}: backend {name!r} does not write {to}.{already} These do: {listing(known[to])}; "
+            f"{source}: backend {name!r} does not write {to}.{already} These do: {listing(known[to])}; "
             "choose one with backend= where it can load the model."
         )
     from modelscope_ext.utils.requirement import check_requirements, install_command
@@ -225,16 +232,10 @@ def _decided(model: Any, task: str | None, keywords: Mapping[str, Any]) -> Resol
     return resolve(model, **request.resolve_options(), **taken, limits=request.grants.limits)
 
 
-def _known_engine(decided: Resolution) -> Backend | None:
-    from modelscope_ext.models.builder import BACKENDS
-
-    return BACKENDS.get(decided.backend) if decided.backend in BACKENDS else None
-
-
-def _task(model: Model, task: str | None) -> str:
+def _task(decided: Resolution | None, task: str | None) -> str:
     from modelscope_ext.models.tasks import canonical
 
-    wanted = canonical(str(task), strict=True) if task is not None else model.default_task
+    wanted = canonical(str(task), strict=True) if task is not None else decided.default_task if decided else None
     if wanted is None:
         raise OptionError("nothing says what the model is for: pass task=, e.g. 'text-classification'")
     return wanted
@@ -294,14 +295,16 @@ def _answers_alike(copy: Model, example: Any, tolerance: float) -> float:
 
 
 def _furthest(one: Any, other: Any) -> float:
-    """Return the largest difference between two answers of arrays."""
+    """Return the largest difference between two numbers of two answers; infinity where anything else differs."""
     import numpy as np
 
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
+    if isinstance(one, Mapping) and isinstance(other, Mapping) and one.keys() == other.keys():
         return max((_furthest(one[name], other[name]) for name in one), default=0.0)
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return max(map(_furthest, one, other), default=0.0)
     left, right = np.asarray(one), np.asarray(other)
     if left.shape != right.shape or left.dtype.kind not in "fiu":
-        return float("inf")
+        return 0.0 if left.dtype.kind not in "fiu" and one == other else float("inf")
     gap = np.abs(left.astype(np.float64) - right) / np.maximum(1.0, np.abs(left.astype(np.float64)))
     return float(gap.max()) if gap.size else 0.0
 

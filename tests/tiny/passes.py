@@ -25,47 +25,6 @@ def build(name: str, folder: str | Path, *, seed: int = 0) -> Path:
     return transformers_.save(model.eval(), parts, folder)
 
 
-def _mask2former() -> Any:
-    from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, Mask2FormerImageProcessor
-
-    backbone = {
-        "model_type": "swin",
-        "image_size": 64,
-        "patch_size": 4,
-        "embed_dim": 4,
-        "mlp_ratio": 1.0,
-        "depths": [1, 1, 1, 1],
-        "num_heads": [1, 1, 1, 1],
-        "window_size": 2,
-        "out_features": ["stage1", "stage2", "stage3", "stage4"],
-    }
-    config = Mask2FormerConfig(
-        backbone_config=backbone,
-        feature_size=32,
-        mask_feature_size=32,
-        hidden_dim=32,
-        encoder_layers=1,
-        decoder_layers=2,
-        num_attention_heads=2,
-        dim_feedforward=16,
-        encoder_feedforward_dim=16,
-        num_queries=4,
-        **_NAMES,
-    )
-    processor = Mask2FormerImageProcessor(size={"height": 64, "width": 64}, size_divisor=32)
-    return _spread(Mask2FormerForUniversalSegmentation(config), 2.0), [processor]
-
-
-def _detr_panoptic() -> Any:
-    from transformers import DetrForSegmentation, DetrImageProcessor
-
-    config = _detr_config()
-    config.encoder_attention_heads = config.decoder_attention_heads = 8
-    config.backbone_config.out_features = ["stage1", "stage2", "stage3", "stage4"]
-    processor = DetrImageProcessor(size={"height": 64, "width": 64})
-    return _spread(DetrForSegmentation(config), 3.0), [processor]
-
-
 def _conditional_detr() -> Any:
     from transformers import ConditionalDetrConfig, ConditionalDetrForObjectDetection, ConditionalDetrImageProcessor
 
@@ -149,8 +108,6 @@ def _normalised_audio() -> Any:
 
 #: name -> builder.
 FAMILIES: dict[str, Callable[[], Any]] = {
-    "mask2former": _mask2former,
-    "detr-panoptic": _detr_panoptic,
     "conditional-detr": _conditional_detr,
     "dpt": _dpt,
     "siglip": _siglip,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelscope_ext.errors import MalformedMetadata, ModelScopeExtError, NotAModel, OptionError, WeightsMismatch
-from modelscope_ext.models.backend import Backend, Loaded
+from modelscope_ext.models.backend import Backend, Exported, Loaded
 from modelscope_ext.models.backends._sentence_transformers_checks import (
     KINDS,
     check_activation,
@@ -24,6 +24,7 @@ from modelscope_ext.models.backends._sentence_transformers_checks import (
     pooling_of,
     reported,
 )
+from modelscope_ext.models.backends._transformers.graphs import TO_ONNX
 from modelscope_ext.models.resolution import Match, Resolution
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
@@ -48,6 +49,7 @@ class SentenceTransformers(Backend):
     requires = ("sentence-transformers>=6", "torch>=2.10")
     install = 'pip install "modelscope-ext[sentence-transformers]"'
     tasks = ("sentence-similarity", "feature-extraction", "text-ranking")
+    exports: ClassVar[Mapping[str, tuple[str, ...]]] = {"onnx": TO_ONNX}
     options: ClassVar[Mapping[str, str]] = {
         "pooling": "how token vectors become one vector where modules.json is missing: cls, max, mean, ...",
         "max_length": "tokens after which a text is cut (what the model's files say)",
@@ -164,6 +166,14 @@ class SentenceTransformers(Backend):
 
         with quiet():
             native.native.save_pretrained(str(folder), create_model_card=native.parts.get("card", False))
+
+    def export(self, native: Any, task: str, to: str, folder: Path, **options: Any) -> Exported:
+        """Write the encoder as an ONNX graph, and beside it how its vectors are pooled."""
+        from modelscope_ext.models.backends._sentence_transformers_export import export
+        from modelscope_ext.models.backends._transformers.quiet import loading
+
+        with loading():
+            return export(self, native, task, folder, options)
 
     def code(self, resolution: Resolution) -> str:
         """Return the same in the library's own words."""

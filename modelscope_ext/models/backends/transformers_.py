@@ -215,6 +215,12 @@ class Transformers(Backend):
             for part in parts_to_save(loaded.parts):
                 part.save_pretrained(str(folder))
 
+    def cannot_export(self, task: str, to: str) -> str | None:
+        """Return why a task is no single graph."""
+        from modelscope_ext.models.backends._transformers.graphs import why_not
+
+        return why_not(task)
+
     def export(self, native: Any, task: str, to: str, folder: Path, **options: Any) -> Exported:
         """Write the model as one ONNX graph that onnxruntime runs, with config, tokenizer and processors beside it."""
         from modelscope_ext.models.backends._transformers.export import export

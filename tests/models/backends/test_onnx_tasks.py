@@ -21,27 +21,20 @@ pytestmark = pytest.mark.pt
 
 _PICTURES = [picture(0), picture(1), picture(2)]
 _SOUNDS = [sound(0), sound(1), sound(2)]
-_LONG = " ".join(["john works at london and mary lives in paris and the small dog sat on the big mat"] * 6)
-_QUESTIONS = [
-    {"question": "who lives in paris?", "context": _LONG},
-    {"question": "what sat?", "context": f"{_LONG} where the red cat is"},
-]
 
 #: What the shared cases leave out: other ways to read the same numbers, and other kinds of processors.
 MORE = [
-    Case("maskformer", "image-segmentation", _PICTURES, {"threshold": 0.3, "mask_threshold": 0.2}, seed=1),
-    Case("mask2former", "image-segmentation", _PICTURES, {"subtask": "semantic"}),
-    Case("mask2former", "image-segmentation", _PICTURES, {"threshold": 0.2, "overlap_mask_area_threshold": 0.1}),
-    Case("detr-panoptic", "image-segmentation", _PICTURES, {"threshold": 0.2, "overlap_mask_area_threshold": 0.1}),
+    Case("maskformer", "image-segmentation", _PICTURES, {"subtask": "semantic"}, seed=1, note=":other"),
     Case("conditional-detr", "object-detection", _PICTURES, {"threshold": 0.0}),
-    Case("object-detection", "object-detection", _PICTURES, {"threshold": 0.3}, seed=1),
     Case("dpt", "depth-estimation", _PICTURES),
     Case("siglip", "zero-shot-image-classification", _PICTURES, {"candidate_labels": ["cat", "dog", "sport"]}),
     Case("ast", "audio-classification", _SOUNDS),
-    Case("whisper-classification", "audio-classification", _SOUNDS),
-    Case("audio-classification", "audio-classification", _SOUNDS, {"top_k": 2, "function_to_apply": "sigmoid"}),
-    Case("normalised-audio", "audio-classification", _SOUNDS),
-    Case("automatic-speech-recognition", "automatic-speech-recognition", _SOUNDS, {"return_timestamps": "word"}),
+    Case("whisper-classification", "audio-classification", _SOUNDS, {"function_to_apply": "none"}),
+    Case("audio-classification", "audio-classification", _SOUNDS, {"top_k": 2, "function_to_apply": "sigmoid"}, seed=1),
+    Case("normalised-audio", "audio-classification", _SOUNDS, seed=1),
+    Case(
+        "automatic-speech-recognition", "automatic-speech-recognition", _SOUNDS, {"return_timestamps": "word"}, note="s"
+    ),
     Case(
         "automatic-speech-recognition",
         "automatic-speech-recognition",
@@ -105,6 +98,27 @@ def load(tiny_root: Path):
     return get
 
 
+#: Task -> where its answer holds a picture made of numbers by rounding; None where it is nothing else.
+_SHADES = {"depth-estimation": "depth", "image-to-image": None}
+
+
+def assert_alike(ours: list[Any], theirs: list[Any], case: Case) -> None:
+    """Compare with transformers; a shade of grey may be the next one, where its number lies between two."""
+    import numpy as np
+
+    if case.task in _SHADES:
+        key = _SHADES[case.task]
+        for one, other in zip(ours, theirs, strict=True):
+            shades = [np.asarray(value if key is None else value.pop(key)) for value in (one, other)]
+            assert shades[0].shape == shades[1].shape
+            assert np.abs(shades[0] - shades[1]).max() <= 1
+            assert (shades[0] != shades[1]).mean() < 0.01
+            assert np.ptp(shades[1]) > 100
+        if key is None:
+            return
+    assert_equal(ours, theirs, inputs=case.inputs)
+
+
 def items_of(case: Case, media: Path) -> list[Any]:
     return normalise(case.task, opened(case.inputs, media))[0]
 
@@ -115,14 +129,14 @@ def test_answers_are_those_of_transformers(case: Case, media: Path, native: dict
     ours = Onnx().predict(load(case), case.task, items, **case.options)
     for output, item in zip(ours, items, strict=True):
         check_output(case.task, output, item, options=case.options)
-    assert_equal([flat(output) for output in ours], native[case.id], inputs=case.inputs)
+    assert_alike([flat(output) for output in ours], native[case.id], case)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if len(c.inputs) > 1], ids=lambda case: case.id)
 def test_single_inputs_give_what_a_batch_gives(case: Case, media: Path, native: dict[str, Any], load) -> None:
     items = items_of(case, media)
     ours = [Onnx().predict(load(case), case.task, [item], batch_size=1, **case.options)[0] for item in items]
-    assert_equal([flat(output) for output in ours], native[case.id], inputs=case.inputs)
+    assert_alike([flat(output) for output in ours], native[case.id], case)
 
 
 def test_every_exported_task_has_a_case() -> None:

@@ -44,7 +44,6 @@ class _Queries:
 
 
 _BY_QUERY: Mapping[str, _Queries] = {
-    "ConditionalDetrImageProcessor": _Queries("logits", "pred_masks", counts=False),
     "DetrImageProcessor": _Queries("logits", "pred_masks", counts=False),
     "Mask2FormerImageProcessor": _Queries("class_queries_logits", "masks_queries_logits", (384, 384)),
     "MaskFormerImageProcessor": _Queries("class_queries_logits", "masks_queries_logits"),
@@ -116,7 +115,11 @@ def _panoptic(
 def _instance(
     bundle: Bundle, found: Mapping[str, Any], size: tuple[int, int], least: float, inside: float, kept: float
 ) -> list[dict[str, Any]]:
-    """Take as many pairs of query and label as there are queries; a later one covers an earlier one."""
+    """Take as many pairs of query and label as there are queries, the surest first; a later one covers an earlier one.
+
+    transformers takes the same pairs, in no order where there are fewer than 64 labels: then parts may cover each other
+    in another order there.
+    """
     import numpy as np
 
     family = _BY_QUERY[bundle.processor.name]

@@ -9,7 +9,7 @@ three batches of real inputs with different numbers, lengths and sizes, and ever
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 from modelscope_ext.errors import BackendNotLoadable, ModelScopeExtError, OptionError
 from modelscope_ext.models.backend import Example, Exported
 from modelscope_ext.models.backends._transformers.examples import COUNTS, EXAMPLES, asked
-from modelscope_ext.models.backends._transformers.graphs import GRAPHS, WRITES, Graph, why_not
+from modelscope_ext.models.backends._transformers.graphs import GRAPHS, WRITES, Graph
 from modelscope_ext.models.backends._transformers.run import Session
 from modelscope_ext.utils.text import listing, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["FILE", "export", "write_graph"]
+__all__ = ["FILE", "export", "without_code", "write_graph"]
 
 FILE = "model.onnx"
 _DATA = "model.onnx_data"
@@ -73,14 +73,11 @@ def export(session: Session, folder: Path, options: Mapping[str, Any]) -> Export
         options: `opset` and `tolerance`.
 
     Raises:
-        BackendNotLoadable: The task, or this model, is not one graph.
+        BackendNotLoadable: This model is not one graph.
         OptionError: A dtype or device in which no graph is made, or an opset that torch does not write.
         ModelScopeExtError: Both exporters failed, or their graphs give other numbers than the model.
     """
     task = session.task
-    reason = why_not(task)
-    if reason is not None:
-        raise BackendNotLoadable(f"{task} is not exportable, because {reason}. Exportable are: {listing(GRAPHS, 60)}.")
     row = GRAPHS[task]
     if row.examples == "sounds" and session.model.can_generate():
         raise BackendNotLoadable(
@@ -348,23 +345,28 @@ def _distance(ours: Any, theirs: Any) -> float:
     return float("inf") if np.isnan(found).any() else float(found.max())
 
 
-def write_documents(session: Session, folder: Path, parts: Sequence[str] = ()) -> None:
+def write_documents(session: Session, folder: Path) -> None:
     """Write config.json, generation settings, tokenizer and processors beside the graph."""
     import copy
-    import json
 
     model = session.model
     config = copy.deepcopy(model.config)
     config.architectures = [type(model).__name__]
     config.save_pretrained(str(folder))
-    path = folder / "config.json"
-    document = json.loads(path.read_text(encoding="utf-8"))
-    if document.pop("auto_map", None) is not None:  # the graph needs no code of the model any more
-        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    without_code(folder / "config.json")
     generation = getattr(model, "generation_config", None)
     if generation is not None and session.task == "text-generation":
         generation.save_pretrained(str(folder))
-    for kind in parts or ("tokenizer", "image_processor", "feature_extractor", "video_processor", "processor"):
+    for kind in ("tokenizer", "image_processor", "feature_extractor", "video_processor", "processor"):
         part = session.loaded.parts.get(kind)
         if part is not None:
             part.save_pretrained(str(folder))
+
+
+def without_code(path: Path) -> None:
+    """Take out of a config.json the names of classes that came with the model: the graph needs none of them."""
+    import json
+
+    document = json.loads(path.read_text(encoding="utf-8"))
+    if document.pop("auto_map", None) is not None:
+        path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
