@@ -32,7 +32,8 @@ def examples(command):
         yield rest[:end], "|" in words[:at]
 
 
-LIGHT = [(a, fed) for command in frame.COMMANDS if command != "run" for a, fed in examples(command)]
+_HEAVY = ("run", "export")
+LIGHT = [(a, fed) for command in frame.COMMANDS if command not in _HEAVY for a, fed in examples(command)]
 
 
 @pytest.mark.parametrize(("arguments", "fed"), LIGHT, ids=[" ".join(a) for a, _ in LIGHT])
@@ -69,3 +70,18 @@ def test_the_example_of_run_answers(cli, tmp_path, tiny_root, monkeypatch, argum
     assert done.code == 0, done.err
     assert done.out.strip()
     assert "depths/" not in arguments or list((tmp_path / "depths").glob("*.png"))
+
+
+EXPORT = list(examples("export"))
+
+
+@pytest.mark.pt
+@pytest.mark.parametrize("arguments", [a for a, _ in EXPORT], ids=[" ".join(a) for a, _ in EXPORT])
+def test_the_example_of_export_writes_a_folder(cli, tmp_path, tiny_root, arguments):
+    from tests.tiny.transformers_ import build
+
+    name = MODELS.get(arguments[1], ("fill-mask", None))[0]
+    done = cli("export", build(name, tiny_root / "examples" / name), tmp_path / "copy", *arguments[3:])
+    assert done.code == 0, done.err
+    assert (tmp_path / "copy" / "model.onnx").is_file()
+    assert str(tmp_path / "copy") in done.out

@@ -9,7 +9,7 @@ from typing import Any
 from tests.tiny import transformers_
 from tests.tiny._audio import _wav2vec2_config
 from tests.tiny._text import _spread
-from tests.tiny._vision import _NAMES, _SMALL, _clip_text, _detr_config
+from tests.tiny._vision import _SMALL, _clip_text, _detr_config
 from tests.tiny._words import byte_tokenizer
 
 

@@ -1,4 +1,4 @@
-"""Boxes and masks out of a graph's numbers: by the image processor that the folder names, as transformers reads them."""
+"""Boxes and masks out of a graph's numbers, read as the image processor that the folder names reads them."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def _tokenised(session: Session, number: int, texts: list[Any], **options: Any) 
     tokenizer = session.part("tokenizer")
     pads = len(texts) > 1 and tokenizer.pad_token_id is not None
     if not pads:
-        texts = texts[-1:] * len(texts)
+        texts = texts[:1] * len(texts)
     first, second = texts, None
     if isinstance(texts[0], tuple):
         first, second = [text for text, _ in texts], [text for _, text in texts]
