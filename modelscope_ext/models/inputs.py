@@ -14,6 +14,7 @@
 | series | list of numbers, 1-d array | float32 array [steps] |
 | table | dict of columns, list of rows, data frame | as given |
 | seed | a whole number, None, nothing at all | int, or None for any |
+| questions | ``{name: {"type": "choice"\\|"score"\\|"noul", "instructions": str, "criteria": ...}}`` | the same |
 | any | anything | as given |
 
 SOURCE is a path, bytes, an open file, a URL, or a dict of one of them: ``{"image": ...}``, ``{"path": ...}``, ...
@@ -243,6 +244,16 @@ def _series(value: Any, web: Web = CLOSED) -> Any:
     return np.asarray(array, dtype=np.float32)
 
 
+def _questions(value: Any, web: Web = CLOSED) -> dict[str, Any]:
+    if (
+        not isinstance(value, Mapping)
+        or not value
+        or not all(isinstance(q, Mapping) and "type" in q for q in value.values())
+    ):
+        raise wrong(KINDS["questions"].says, value)
+    return {str(name): dict(question) for name, question in value.items()}
+
+
 def _as_given(value: Any, web: Web = CLOSED) -> Any:
     return value
 
@@ -279,5 +290,8 @@ KINDS: Mapping[str, Kind] = {
         spread=lambda value: is_array(value) and value.ndim == 2,
     ),
     "seed": Kind("the seed of a random start, a whole number, or None for any", _seed),
+    "questions": Kind(
+        "a dict of name and {'type': 'choice' | 'score' | 'noul', 'instructions': ..., 'criteria': ...}", _questions
+    ),
     "any": Kind("anything", _as_given),
 }

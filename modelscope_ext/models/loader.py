@@ -218,13 +218,13 @@ def _folder(snapshot: Snapshot) -> Path:
 
 def _files(resolution: Resolution, snapshot: Snapshot, choice: Choice) -> tuple[str, ...]:
     """Return exactly the files that the load may read."""
+    from modelscope_ext.models.plan import default_files, shards_of
+
     if choice.engine is not None:
         files = choice.engine.files(resolution, snapshot)
     else:
-        from modelscope_ext.models.plan import default_files
-
         files = default_files(resolution, snapshot)
-    lost = [name for name in files if name not in snapshot]
+    lost = [name for name in (*files, *shards_of(snapshot, files)) if name not in snapshot]
     if lost:
         raise ModelNotFound(
             f"{printable(str(snapshot.source))} lacks {listing(map(printable, lost))}: the copy is incomplete; fetch"

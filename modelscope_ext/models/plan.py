@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from modelscope_ext.models.resolution import Plan, PlanFile, Resolution, Weights
 if TYPE_CHECKING:
     from modelscope_ext.metadata.snapshot import Snapshot
 
-__all__ = ["default_files", "memory_needed", "plan", "plan_of"]
+__all__ = ["default_files", "memory_needed", "plan", "plan_of", "shards_of"]
 
 #: Endings of the files that libraries read beside the weights.
 _METADATA = (
@@ -111,6 +111,24 @@ def default_files(resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]
         if name in weights or (folder in folders and small and wanted):
             chosen.append(name)
     return tuple(chosen)
+
+
+def shards_of(snapshot: Snapshot, files: Iterable[str]) -> tuple[str, ...]:
+    """Return the weight files that belong to those among `files` by an index, whether they are there or not.
+
+    An index of which nothing is read, of weights in another format or of an older export, counts for nothing.
+    """
+    names = set(files)
+    found: dict[str, None] = {}
+    for name in sorted(names):
+        document = _document(snapshot, name) if name.endswith(".index.json") else None
+        table = document.get("weight_map") if isinstance(document, Mapping) else None
+        folder = name.rpartition("/")[0]
+        shards = set(table.values()) if isinstance(table, Mapping) else ()
+        placed = [f"{folder}/{shard}" if folder else str(shard) for shard in shards]
+        if names & set(placed):
+            found.update(dict.fromkeys(sorted(placed)))
+    return tuple(found)
 
 
 def _asks_for_code(resolution: Resolution, snapshot: Snapshot) -> bool:

@@ -111,7 +111,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "summarization": Schema("text", t.Summary | list[t.Summary]),
     "text2text-generation": Schema("text", t.Text | list[t.Text]),
     "decision": Schema(
-        "fields", dict[str, t.Decision], fields={"state": "any", "questions": "any"}, aliases={"text": "state"}
+        "fields", dict[str, t.Decision], fields={"state": "any", "questions": "questions"}, aliases={"text": "state"}
     ),
     "document-segmentation": Schema("text", t.Segments),
     # image

@@ -308,7 +308,11 @@ PAIR = {"text": "a", "text_pair": "b"}
         ("summarization", {"text": "a"}, "a"),
         ("question-answering", {"query": "a", "context": "b"}, {"question": "a", "context": "b"}),
         ("multiple-choice", {"prompt": "a", "choices": ["b"]}, {"prompt": "a", "choices": ["b"]}),
-        ("decision", {"state": 1, "questions": {}}, {"state": 1, "questions": {}}),
+        (
+            "decision",
+            {"text": 1, "questions": {"q": {"type": "noul"}}},
+            {"state": 1, "questions": {"q": {"type": "noul"}}},
+        ),
         ("time-series-forecasting", {"past_values": [1, 2]}, [1.0, 2.0]),
     ],
 )

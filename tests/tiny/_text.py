@@ -107,7 +107,8 @@ def _decoder(config_name: str, model_name: str, *, chat: bool = True, positions:
         **options,
     )
     model = _spread(getattr(transformers, model_name)(config), 12.0)
-    model.generation_config.max_new_tokens = 8
+    if model.can_generate():
+        model.generation_config.max_new_tokens = 8
     return model, [tokenizer]
 
 
@@ -117,6 +118,18 @@ def text_generation():
 
 def qwen2():
     return _decoder("Qwen2Config", "Qwen2ForCausalLM")
+
+
+def qwen2_sequences():
+    """A Qwen2 that labels whole texts; its checkpoint has no other head."""
+    labels = {0: "NEGATIVE", 1: "NEUTRAL", 2: "POSITIVE"}
+    return _decoder("Qwen2Config", "Qwen2ForSequenceClassification", id2label=labels, num_labels=3)
+
+
+def qwen2_tokens():
+    """A Qwen2 that labels tokens."""
+    labels = {0: "NEGATIVE", 1: "NEUTRAL", 2: "POSITIVE"}
+    return _decoder("Qwen2Config", "Qwen2ForTokenClassification", id2label=labels, num_labels=3)
 
 
 def decision():

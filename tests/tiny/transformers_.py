@@ -27,6 +27,8 @@ FAMILIES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "time-series-forecasting": (_text.time_series_forecasting, ("time-series-forecasting",)),
     "text-generation": (_text.text_generation, ("text-generation",)),
     "qwen2": (_text.qwen2, ("text-generation",)),
+    "qwen2-sequences": (_text.qwen2_sequences, ("text-classification",)),
+    "qwen2-tokens": (_text.qwen2_tokens, ("token-classification",)),
     "gpt2": (_text.gpt2, ("text-generation",)),
     "decision": (_text.decision, ("decision", "text-generation")),
     "jev": (_text.jev, ("decision",)),

@@ -220,20 +220,41 @@ def reported() -> Iterator[list[str]]:
         theirs.propagate = propagate
 
 
-def check_report(reports: Sequence[str], place: Any, kind: str, *, allowed: bool) -> None:
-    """Raise for weights that were made up; an encoder's pooler is not used for sentence vectors."""
+def check_report(reports: Sequence[str], native: Any, place: Any, kind: str, *, allowed: bool) -> None:
+    """Raise for weights that were made up, and for those that show that the model is smaller than its checkpoint.
+
+    An encoder's pooler is not used for sentence vectors.
+    """
+    from modelscope_ext.models.backends._transformers.weights import left_over
+
+    rows = list(_rows(reports))
+    made_up = [name for name, status in rows if status in ("MISSING", "MISMATCH")]
+    if kind == "SentenceTransformer":
+        made_up = [name for name in made_up if not name.startswith("pooler.")]
+    encoder = getattr(next(iter(native), None), "model", None)
+    unexpected = [name for name, status in rows if status == "UNEXPECTED"]
+    extra = left_over(encoder, unexpected) if hasattr(encoder, "named_modules") else []
+    problems = [
+        f"{what} {listing(map(printable, names), 6)}"
+        for what, names in (
+            ("the weights lack, or have in another shape,", made_up),
+            ("the weights hold what has no place in the model:", extra),
+        )
+        if names
+    ]
+    if problems and not allowed:
+        raise WeightsMismatch(
+            f"{place.name}: {'; '.join(problems)}. Pick a task this checkpoint was trained for, or pass "
+            "allow_missing_weights=True to get a model whose missing weights are random."
+        )
+
+
+def _rows(reports: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the status of every weight in the tables that transformers logs."""
     import re
 
-    missing = []
     for report in reports:
         for line in re.sub(r"\x1b\[[0-9;]*m", "", report).splitlines():
             cells = [cell.strip() for cell in line.split("|")]
-            if len(cells) > 1 and cells[1] in ("MISSING", "MISMATCH"):
-                missing.append(cells[0])
-    if kind == "SentenceTransformer":
-        missing = [name for name in missing if not name.startswith("pooler.")]
-    if missing and not allowed:
-        raise WeightsMismatch(
-            f"{place.name}: the weights lack {listing(map(printable, missing), 6)}, which would be random. Pick a task "
-            "this checkpoint was trained for, or pass allow_missing_weights=True."
-        )
+            if len(cells) > 1:
+                yield cells[0], cells[1]

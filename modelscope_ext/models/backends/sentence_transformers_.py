@@ -118,7 +118,7 @@ class SentenceTransformers(Backend):
                 raise _translated(place, error) from error
             self.report("Loaded", 1, 1)
         check_vocabulary(native, place)
-        check_report(reports, place, kind, allowed=bool(options.get("allow_missing_weights")))
+        check_report(reports, native, place, kind, allowed=bool(options.get("allow_missing_weights")))
         if most is not None:
             native.max_seq_length = most
         return Loaded(native.eval(), {"card": (folder / "README.md").is_file()}, str(native.device))
@@ -216,6 +216,7 @@ def _keywords(place: Any, resolution: Resolution, options: Mapping[str, Any], de
         "dtype": as_dtype(options.get("dtype")),
         "use_safetensors": use_safetensors(place, resolution),
         "weights_only": place.grants.allow_pickle != "full",
+        "ignore_mismatched_sizes": True,  # so that `check_report` can name them
     }
     for name in ("variant", "attn_implementation", "device_map"):
         if options.get(name) is not None:

@@ -319,6 +319,62 @@ def test_audio_files_are_resampled(tmp_path: Path) -> None:
     assert [row["score"] for row in from_file] == pytest.approx([row["score"] for row in direct], abs=0.02)
 
 
+def test_timestamps_and_languages_mean_the_same_for_every_kind_of_model(tmp_path: Path) -> None:
+    import numpy as np
+
+    sound = (np.sin(np.arange(9000) / 7) * 0.5).astype(np.float32)
+    task = "automatic-speech-recognition"
+    spells, hears = load(task, tmp_path / "ctc"), load("whisper", tmp_path / "whisper", task)
+
+    def ask(loaded: Loaded, **options: Any) -> Any:
+        return Transformers().predict(loaded, task, [sound], **options)[0]
+
+    assert ask(spells, return_timestamps=True) == ask(spells, return_timestamps="word")
+    assert set(ask(spells)) == set(ask(hears)) == {"text"}
+    told = ask(hears, return_language=True)
+    assert set(told) == {"text", "language"}
+    assert told["language"] in ("english", "french")
+    both = ask(hears, return_language=True, return_timestamps=True)
+    assert both["chunks"][0]["language"] == both["language"]
+    for loaded, options, says in (
+        (spells, {"language": "fr"}, "generates nothing: leave out language"),
+        (spells, {"num_beams": 2, "return_language": True}, "leave out num_beams, return_language"),
+        (hears, {"return_timestamps": "char"}, "Whisper cannot return `char` timestamps"),
+        (hears, {"chunk_length_s": 1, "stride_length_s": 2}, "Chunk length must be superior"),
+    ):
+        with pytest.raises(OptionError, match=says):
+            ask(loaded, **options)
+
+
+def test_a_document_without_boxes_needs_tesseract(tmp_path: Path) -> None:
+    from importlib.util import find_spec
+
+    from PIL import Image
+
+    from modelscope_ext.errors import MissingRequirement
+
+    assert find_spec("pytesseract") is None
+    loaded = load("document-question-answering", tmp_path / "m")
+    ask = {"image": Image.new("RGB", (40, 40)), "question": "who?"}
+    with pytest.raises(MissingRequirement, match=r"without word_boxes needs the package pytesseract: pip install"):
+        Transformers().predict(loaded, "document-question-answering", [ask])
+
+
+def test_pages_of_different_sizes_are_scored_as_if_alone(tmp_path: Path) -> None:
+    """The library pads pages of one call to one length, and the padding takes part in its scores."""
+    from PIL import Image
+
+    loaded, task = load("colqwen2", tmp_path / "m", "visual-document-retrieval"), "visual-document-retrieval"
+    pages = [Image.radial_gradient("L").resize(size).convert("RGB") for size in ((16, 16), (32, 24), (24, 32))]
+    ask = {"query": "who lives in paris?", "documents": pages}
+    alone = [Transformers().predict(loaded, task, [{**ask, "documents": [page]}])[0][0]["score"] for page in pages]
+    for size in (1, 3):
+        [ranked] = Transformers().predict(loaded, task, [ask], batch_size=size)
+        assert [row["score"] for row in sorted(ranked, key=lambda r: r["index"])] == pytest.approx(alone, abs=1e-4)
+    [best] = Transformers().predict(loaded, task, [ask], top_k=1)
+    assert len(best) == 1
+
+
 def test_a_video_needs_no_package_when_it_is_an_array(tmp_path: Path) -> None:
     import numpy as np
 
@@ -352,7 +408,7 @@ def test_pictures_run_together_where_the_processor_makes_them_alike(
 def test_a_url_in_a_chat_is_not_fetched(tmp_path: Path) -> None:
     loaded = load("image-text-to-text", tmp_path / "m")
     ask = [{"role": "user", "content": [{"type": "image", "url": "https://example.org/x.png"}]}]
-    with pytest.raises(OptionError, match="never fetched"):
+    with pytest.raises(OptionError, match="fetched only where you say so"):
         Transformers().predict(loaded, "image-text-to-text", [{"text": ask}])
 
 
@@ -444,6 +500,8 @@ SNIPPETS = [
     ("question-answering", "question-answering"),
     ("multiple-choice", "multiple-choice"),
     ("text-generation", "text-generation"),
+    ("decision", "decision"),
+    ("jev", "decision"),
     ("text2text-generation", "text2text-generation"),
     ("translation", "translation"),
     ("summarization", "summarization"),
@@ -465,6 +523,9 @@ SNIPPETS = [
     ("image-to-text", "image-to-text"),
     ("image-text-to-text", "image-text-to-text"),
     ("image-text-to-text", "any-to-any"),
+    ("image-text-to-text", "video-text-to-text"),
+    ("visual-document-retrieval", "visual-document-retrieval"),
+    ("colqwen2", "visual-document-retrieval"),
     ("audio-text-to-text", "audio-text-to-text"),
     ("audio-classification", "audio-classification"),
     ("automatic-speech-recognition", "automatic-speech-recognition"),

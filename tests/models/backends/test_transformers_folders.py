@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from modelscope_ext.models.schemas import check_output
 from tests.equality import assert_close
 from tests.models.backends.test_transformers_equal import place
 from tests.models.backends.transformers_cases import CASES, Case, flat, opened, write_media
@@ -93,3 +94,20 @@ def test_what_is_saved_is_the_same_model(case: Case, ask) -> None:
         assert getattr(after, name) == getattr(before, name), name
     assert again.task == case.task
     assert_close(flat(again(asked.inputs[0], **case.options)), asked.answers[0])
+
+
+@pytest.mark.parametrize(("number", "case"), list(enumerate(CHOSEN)), ids=lambda one: getattr(one, "id", ""))
+def test_half_precision_and_a_device_map_give_an_answer_of_the_schema(number: int, case: Case, ask) -> None:
+    """numpy knows no bfloat16, and some libraries' steps between two layers know no half at all."""
+    import torch
+
+    from modelscope_ext import pipeline
+
+    dtype = ("bfloat16", "float16")[number % 2]
+    folder, where = ask(case).saved, {"device_map": ("auto", {"": "cpu"})[number % 3 > 0]}
+    pipe = pipeline(case.task, folder, dtype=dtype, **where)
+    assert pipe.model.native.dtype is getattr(torch, dtype)
+    assert pipe.model.device == "cpu"
+    answer = pipe(ask(case).inputs[0], **case.options)
+    if "num_return_sequences" not in case.options:
+        check_output(case.task, answer, options=case.options)

@@ -277,10 +277,43 @@ def test_the_architecture_decides_where_no_task_is_known(tmp_path: Path) -> None
 
 
 def test_a_task_with_a_reason_not_to_be_served_leaves_the_model(tmp_path: Path) -> None:
-    loaded = load(make("text-generation", tmp_path / "m"), "decision")
-    assert type(loaded.native).__name__ == "LlamaForCausalLM"
-    with pytest.raises(OptionError, match=r"'decision' is not served: experimental.*as `native`"):
-        Transformers().predict(loaded, "decision", ["state"])
+    loaded = load(make("audio-classification", tmp_path / "m"), "speaker-verification")
+    assert type(loaded.native).__name__ == "Wav2Vec2ForSequenceClassification"
+    with pytest.raises(OptionError, match=r"'speaker-verification' is not served: compares two.*as `native`"):
+        Transformers().predict(loaded, "speaker-verification", [[0.0]])
+
+
+def test_settings_of_decisions_are_read_from_the_folder_alone(tmp_path: Path) -> None:
+    folder = make("decision", tmp_path / "m")
+    edit(folder / "decision.json", labels={"noul": ["no", "no"]})
+    with pytest.raises(OptionError, match="not distinct single tokens"):
+        Transformers().predict(
+            load(folder, "decision"), "decision", [{"state": "a", "questions": {"q": {"type": "noul"}}}]
+        )
+    edit(folder / "decision.json", labels={}, adapter="../elsewhere")
+    with pytest.raises(BackendNotLoadable, match=r"adapter names \.\./elsewhere"):
+        load(folder, "decision")
+    edit(folder / "decision.json", adapter=None, noul_options=["true", "true"])
+    with pytest.raises(MalformedMetadata, match=r"decision\.json cannot be used"):
+        load(folder, "decision")
+    (folder / "decision.json").unlink()
+    (folder / "head.safetensors").write_bytes(b"")
+    with pytest.raises(BackendNotLoadable, match=r"head\.safetensors: a decision head lies beside the weights"):
+        load(folder, "decision")
+
+
+@pytest.mark.parametrize(
+    ("questions", "says"),
+    [
+        ({"q": {"type": "guess"}}, "decision"),
+        ({"q": {"type": "choice", "criteria": {}}}, "decision"),
+        ({"q": {"type": "score", "criteria": [str(i) for i in range(99)]}}, "decision"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_is_said(tmp_path: Path, questions: Any, says: str) -> None:
+    loaded = load(make("decision", tmp_path / "m"), "decision")
+    with pytest.raises(OptionError, match=says):
+        Transformers().predict(loaded, "decision", [{"state": "a", "questions": questions}])
 
 
 def test_ranking_needs_one_label(classifier: Path) -> None:

@@ -23,6 +23,7 @@ from modelscope_ext.models.backends._transformers.weights import (
     check_cross_encoder,
     check_weights,
     drop_random_pooler,
+    warn_of_another_head,
 )
 from modelscope_ext.models.resolution import Resolution
 from modelscope_ext.utils.text import did_you_mean, listing, printable
@@ -80,6 +81,7 @@ def load_model(folder: Folder, resolution: Resolution, task: str | None, options
     model, info = read(folder, "its weights", lambda: reader(str(folder.path), **keywords))
     drop_random_pooler(model, info, task)
     check_weights(model, info, folder.name, auto.__name__, strict=strict, supplied=options.get("supplied") or ())
+    warn_of_another_head(model, folder.raw.get("architectures") or (), folder.name, task)
     if device is not None:
         model.to(device)
     return model.eval()

@@ -106,7 +106,11 @@ class Session:
         if "tokenizer" in parts:
             parts["tokenizer"] = _own_tokenizer(parts["tokenizer"])
         device = {} if getattr(self.model, "hf_device_map", None) else {"device": self.device}
-        return cls(model=self.model, task=self.task, **parts, **device)
+        pipe = cls(model=self.model, task=self.task, **parts, **device)
+        if str(getattr(self.model, "dtype", None)) == "torch.bfloat16":
+            run = pipe._forward
+            pipe._forward = lambda *given, **options: _widened(run(*given, **options))
+        return pipe
 
     def run(self, items: Sequence[Any], *args: Any, **options: Any) -> list[Any]:
         """Run the pipeline on `items` in batches and return one output per item."""
@@ -156,6 +160,16 @@ class Session:
         if "stop_strings" in said:
             said.setdefault("tokenizer", self.part("tokenizer"))
         return said
+
+
+def _widened(value: Any) -> Any:
+    """Return a model's outputs with bfloat16 as float32, which numpy knows; the library's postprocessing needs it."""
+    if str(getattr(value, "dtype", None)) == "torch.bfloat16":
+        return value.float()
+    if isinstance(value, dict):
+        for name, one in value.items():
+            value[name] = _widened(one)
+    return value
 
 
 def _own_tokenizer(tokenizer: Any) -> Any:

@@ -24,7 +24,7 @@ GENERATION: tuple[str, ...] = (
 )
 
 _CHAT = ("return_full_text", "continue_final_message", "skip_special_tokens", "tools", "stop_sequence")
-_SEQ2SEQ = ("truncation", "clean_up_tokenization_spaces", "src_lang", "tgt_lang", "prefix", *GENERATION)
+_SEQ2SEQ = ("truncation", "clean_up_tokenization_spaces", "prefix", *GENERATION)
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,12 @@ output = tokenizer.decode(inputs["input_ids"][0][start : end + 1])""",
             ("AutoModelForSeq2SeqLM",), ("tokenizer",), "seq2seq.text_to_text", None, _SEQ2SEQ, _SEQ2SEQ_CALL
         ),
         "translation": Row(
-            ("AutoModelForSeq2SeqLM",), ("tokenizer",), "seq2seq.translate", None, _SEQ2SEQ, _SEQ2SEQ_CALL
+            ("AutoModelForSeq2SeqLM",),
+            ("tokenizer",),
+            "seq2seq.translate",
+            None,
+            ("src_lang", "tgt_lang", *_SEQ2SEQ),
+            _SEQ2SEQ_CALL,
         ),
         "summarization": Row(
             ("AutoModelForSeq2SeqLM",), ("tokenizer",), "seq2seq.summarize", None, _SEQ2SEQ, _SEQ2SEQ_CALL

@@ -195,7 +195,7 @@ def forecast(session: Session, items: Sequence[Any], options: dict[str, Any]) ->
 
     out = []
     for item in items:
-        series = torch.as_tensor(item, dtype=torch.float32, device=session.device)
+        series = torch.as_tensor(item, dtype=session.model.dtype, device=session.device)
         frequency = {"freq": [options.get("frequency", 0)]} if takes(session.model, "freq") else {}
         out.append(session.model(past_values=[series], **frequency))
     return out, lambda native, _item: native.mean_predictions[0].float().cpu().numpy()

@@ -14,7 +14,7 @@ from modelscope_ext.errors import OptionError, WeightsMismatch
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import listing, printable
 
-__all__ = ["check_cross_encoder", "check_weights", "drop_random_pooler", "left_over"]
+__all__ = ["check_cross_encoder", "check_weights", "drop_random_pooler", "left_over", "warn_of_another_head"]
 
 _ADVICE = (
     "Pick a task this checkpoint was trained for, or pass allow_missing_weights=True to get a model whose missing "
@@ -58,6 +58,29 @@ def check_weights(
     if strict:
         raise WeightsMismatch(f"{message} {_ADVICE}")
     logger.warning("%s Continuing, as allow_missing_weights=True asks.", message)
+
+
+def warn_of_another_head(model: Any, named: Iterable[str], name: str, task: str | None) -> None:
+    """Log a warning where all weights are there, but were trained for another head, whose tensors have the same names.
+
+    Args:
+        model: The loaded model.
+        named: `architectures` of config.json.
+        name: How the user named the model.
+        task: The task whose head was loaded.
+    """
+    others = [one for one in named if one != type(model).__name__]
+    is_base = getattr(model, "base_model", None) is model
+    if task is None or is_base or not others or type(model).__name__ in named:
+        return
+    logger.warning(
+        "%s: config.json: architectures names %s; for %s it was loaded as %s, whose head has weights of the same "
+        "names. Its answers mean something only if it was trained for that as well.",
+        name,
+        listing(map(printable, others), 3),
+        task,
+        type(model).__name__,
+    )
 
 
 def check_cross_encoder(config: Any) -> None:
