@@ -1,4 +1,4 @@
-"""``python -m benchmarks [ROW ...] [--json FILE] [--plot FILE]``: measure, print a table, say what misses a bound."""
+"""``python -m benchmarks [ROW ...] [--json FILE] [--publish]``: measure, print a table, say what misses a bound."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import ROOT, Sample, alternate, scratch
+from benchmarks.page import amount, publish, ratio
 from benchmarks.rows import ROWS, Row
 
 
@@ -31,48 +32,32 @@ def _result(name: str, title: str, sides: list[Sample], unit: str, at_most: floa
     ours, theirs = (
         {"what": side.name, "median": side.median, "spread": side.spread, "values": side.values} for side in sides
     )
-    ratio = ours["median"] / theirs["median"]
-    ok = at_most is None or ratio <= at_most
+    share = ours["median"] / theirs["median"]
+    ok = at_most is None or share <= at_most
     return {
-        "row": name, "title": title, "unit": unit, "ours": ours, "theirs": theirs, "ratio": ratio,
+        "row": name, "title": title, "unit": unit, "ours": ours, "theirs": theirs, "ratio": share,
         "at_most": at_most, "ok": ok,
     }  # fmt: skip
 
 
 def show(result: dict[str, Any]) -> str:
     verdict = "" if result["at_most"] is None else "ok" if result["ok"] else "MISS"
-    bound = "" if result["at_most"] is None else f"(bound {_ratio(result['at_most'])})"
-    amount = _time if result["unit"] == "seconds" else _size
+    bound = "" if result["at_most"] is None else f"(bound {ratio(result['at_most'])})"
     sides = "  ".join(
-        f"{side['what']} {amount(side['median'])} +-{side['spread']:.0%}" for side in (result["ours"], result["theirs"])
+        f"{side['what']} {amount(side['median'], result['unit'])} +-{side['spread']:.0%}"
+        for side in (result["ours"], result["theirs"])
     )
-    return f"{result['title']:<40} {_ratio(result['ratio']):>8} {bound:<14} {verdict:<5} {sides}"
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.2f}x" if value > 0.5 else f"1/{1 / value:.1f}"
-
-
-def _size(value: float) -> str:
-    return f"{value / 2**20:.0f} MiB"
-
-
-def _time(seconds: float) -> str:
-    return (
-        f"{seconds * 1e6:.0f} us"
-        if seconds < 1e-3
-        else f"{seconds * 1e3:.1f} ms"
-        if seconds < 1
-        else f"{seconds:.2f} s"
-    )
+    return f"{result['title']:<46} {ratio(result['ratio']):>8} {bound:<14} {verdict:<5} {sides}"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all by default")
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "benchmarks.json", help="where the figures go")
-    parser.add_argument("--plot", type=Path, help="draw the ratios into this SVG file")
+    parser.add_argument("--publish", action="store_true", help="write figures, picture and tables of all rows to docs/")
     args = parser.parse_args()
+    if args.publish and args.rows:
+        parser.error("--publish takes all rows: what is published was measured in one run")
     unknown = set(args.rows) - set(ROWS)
     if unknown:
         parser.error(f"unknown row {sorted(unknown)}; there are {', '.join(ROWS)}")
@@ -85,12 +70,11 @@ def main() -> int:
             results += found
     args.json.parent.mkdir(parents=True, exist_ok=True)
     machine = {"python": platform.python_version(), "platform": platform.platform()}
-    args.json.write_text(json.dumps({"machine": machine, "results": results}, indent=2), encoding="utf-8")
+    run = {"machine": machine, "results": results}
+    args.json.write_text(json.dumps(run, indent=2), encoding="utf-8")
     print(f"Ratios are ours / theirs, medians of one run; figures in {args.json}")
-    if args.plot:
-        from benchmarks.plot import draw
-
-        draw(results, args.plot)
+    if args.publish:
+        publish(run)
     return 0 if all(result["ok"] for result in results) else 1
 
 

@@ -7,6 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from benchmarks.page import ratio
+
 _LEFT, _WIDTH, _STEP, _TOP = 330, 420, 34, 40
 _OK, _MISS, _PLAIN = "#2a7f62", "#b3372f", "#7a8594"
 
@@ -24,7 +26,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 130} {height}" '
         'font-family="sans-serif" font-size="13">',
         '<rect width="100%" height="100%" fill="white"/>',
-        '<text x="10" y="22" font-size="15">Time and memory of modelscope_ext / those of the other (left is less)</text>',
+        '<text x="10" y="22" font-size="15">modelscope_ext / the other, in time and memory (left is less)</text>',
     ]
     for power in range(low, high + 1):
         label = f"1/{10**-power}" if power < 0 else f"{10**power}x"
@@ -35,11 +37,11 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
     for number, result in enumerate(results):
         y = _TOP + _STEP * number
         start, end = sorted((x(result["ratio"]), x(1.0)))
+        share = ratio(result["ratio"])
         colour = _PLAIN if result["at_most"] is None else _OK if result["ok"] else _MISS
-        ratio = f"{result['ratio']:.2f}x" if result["ratio"] > 0.5 else f"1/{1 / result['ratio']:.0f}"
         parts.append(f'<text x="10" y="{y + 16}">{escape(result["title"])}</text>')
         parts.append(f'<rect x="{start:.0f}" y="{y}" width="{max(end - start, 1):.0f}" height="22" fill="{colour}"/>')
-        parts.append(f'<text x="{_LEFT + _WIDTH + 14}" y="{y + 16}">{ratio}</text>')
+        parts.append(f'<text x="{_LEFT + _WIDTH + 14}" y="{y + 16}">{share}</text>')
         if result["at_most"]:
             mark = x(result["at_most"])
             parts.append(

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import __main__ as command
+from benchmarks import page
 from benchmarks.folders import configuration, plain_transformers
 from benchmarks.measure import Answering, Cost, Sample, alternate, modules_after, process, repeated, scratch
 from benchmarks.plot import draw
@@ -55,13 +56,42 @@ def test_memory_is_a_result_of_its_own_where_it_has_a_bound(tmp_path, bound, ok)
 @pytest.mark.parametrize(("ours", "status"), [(1.0, 0), (6.0, 1)])
 def test_the_command_fails_on_a_miss_and_writes_figures_and_picture(tmp_path, monkeypatch, capsys, ours, status):
     monkeypatch.setattr(command, "ROWS", {"one": row(ours, 10.0, 0.5)})
-    figures, picture = tmp_path / "f.json", tmp_path / "p.svg"
-    monkeypatch.setattr("sys.argv", ["benchmarks", "--json", str(figures), "--plot", str(picture)])
+    figures = tmp_path / "f.json"
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--json", str(figures)])
     assert command.main() == status
     (result,) = json.loads(figures.read_text())["results"]
     assert result["ours"]["values"] == [ours] * 3
     assert "a row" in capsys.readouterr().out
-    assert "a row" in "".join(ElementTree.fromstring(picture.read_text()).itertext())
+
+
+def test_publishing_writes_figures_picture_and_tables(tmp_path, monkeypatch):
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name, marks in page.PAGES.items():
+        (docs / name).write_text("".join(f"a\n<!-- {mark} -->\nold\n<!-- /{mark} -->\nb\n" for mark in marks))
+    monkeypatch.setattr(page, "ROOT", tmp_path)
+    monkeypatch.setattr(command, "ROWS", {"one": row(6.0, 10.0, 0.5, memory=2.0)})
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--json", str(tmp_path / "f.json"), "--publish"])
+    assert command.main() == 1
+    assert [one["row"] for one in page.figures(docs / "benchmarks.json")] == ["one", "one-memory"]
+    text = (docs / "benchmarks.md").read_text()
+    assert "| a row | 0.60x | 1/2 | **missed** | ours: 6.00 s (±0%) | theirs: 10.00 s (±0%) |" in text
+    assert "| a row: memory | 1.50x | 2x | ok | ours: 0 MiB (±0%) |" in text
+    assert "old" not in text
+    assert "a row" in "".join(ElementTree.fromstring((docs / "benchmarks.svg").read_text()).itertext())
+
+
+def test_some_rows_are_not_published(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["benchmarks", "import", "--publish"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "measured in one run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", page.PAGES)
+def test_the_tables_of_the_docs_are_those_of_the_published_figures(name):
+    text = (page.ROOT / "docs" / name).read_text("utf-8")
+    assert page.rendered(name, text, page.figures()) == text, "run python -m benchmarks --publish"
 
 
 def test_work_is_timed_and_preparation_comes_before_each_round():

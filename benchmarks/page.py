@@ -1,0 +1,88 @@
+"""What ``python -m benchmarks --publish`` writes into docs/: the figures, the picture, and the tables made of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import ROOT
+
+__all__ = ["amount", "figures", "publish", "ratio", "rendered"]
+
+#: page -> mark -> what stands between ``<!-- mark -->`` and ``<!-- /mark -->``.
+PAGES: dict[str, dict[str, Callable[[list[dict[str, Any]]], str]]] = {
+    "benchmarks.md": {"benchmarks": lambda results: _table(results)},
+    "decisions.md": {"benchmarks: config": lambda results: _config(results)},
+}
+
+
+def ratio(value: float) -> str:
+    """Return 5 as 5x, 0.9 as 0.90x, and what is under a half as 1/n."""
+    if value >= 2:
+        return f"{value:.1f}x"
+    return f"{value:.2f}x" if value > 0.5 else f"1/{1 / value:.1f}"
+
+
+def amount(value: float, unit: str) -> str:
+    """Return seconds or bytes for a reader."""
+    if unit == "bytes":
+        return f"{value / 2**20:.0f} MiB"
+    if value < 1e-3:
+        return f"{value * 1e6:.0f} us"
+    return f"{value * 1e3:.1f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def publish(run: dict[str, Any]) -> None:
+    """Write a whole run and what is made of it into docs/."""
+    from benchmarks.plot import draw
+
+    docs = ROOT / "docs"
+    (docs / "benchmarks.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    draw(run["results"], docs / "benchmarks.svg")
+    for name in PAGES:
+        path = docs / name
+        path.write_text(rendered(name, path.read_text("utf-8"), run["results"]), encoding="utf-8")
+
+
+def figures(path: Path = ROOT / "docs" / "benchmarks.json") -> list[dict[str, Any]]:
+    """Return the published results."""
+    return list(json.loads(path.read_text("utf-8"))["results"])
+
+
+def rendered(name: str, text: str, results: list[dict[str, Any]]) -> str:
+    """Return the page `name` with its tables made of `results`."""
+    for mark, make in PAGES[name].items():
+        block = f"<!-- {mark} -->\n{make(results)}\n<!-- /{mark} -->"
+        text, count = re.subn(rf"<!-- {mark} -->.*?<!-- /{mark} -->", lambda _, b=block: b, text, flags=re.S)  # type: ignore[misc]
+        if count != 1:
+            raise ValueError(f"{name} has no place for {mark}")
+    return text
+
+
+def _table(results: list[dict[str, Any]]) -> str:
+    lines = ["| row | ratio | bound | | ours (spread) | theirs (spread) |", "|---|---|---|---|---|---|"]
+    for one in results:
+        verdict = "" if one["at_most"] is None else "ok" if one["ok"] else "**missed**"
+        sides = [
+            f"{side['what']}: {amount(side['median'], one['unit'])} (±{side['spread']:.0%})"
+            for side in (one["ours"], one["theirs"])
+        ]
+        lines.append(f"| {one['title']} | {ratio(one['ratio'])} | {_bound(one)} | {verdict} | {' | '.join(sides)} |")
+    return "\n".join(lines)
+
+
+def _bound(one: dict[str, Any]) -> str:
+    return "" if one["at_most"] is None else re.sub(r"\.0(?!\d)", "", ratio(one["at_most"]))
+
+
+def _config(results: list[dict[str, Any]]) -> str:
+    lines = ["| size of the file | ratio (bound) |", "|---|---|"]
+    for one in results:
+        if one["row"].startswith("config-"):
+            size = one["title"].rpartition(", ")[2]
+            missed = "" if one["ok"] else ", missed"
+            lines.append(f"| {size} | {1 / one['ratio']:.1f}x faster ({1 / one['at_most']:.0f}x){missed} |")
+    return "\n".join(lines)
