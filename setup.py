@@ -35,7 +35,7 @@ EXTRAS = {
         "diffusers==0.35.2",
         "accelerate==1.10.1",
     ],
-    "onediff": [*TRANSFORMERS, "diffusers>=0.38", "onediff>=1.2", "onediffx>=1.2"],
+    "onediff": [*TRANSFORMERS, "diffusers>=0.38", "accelerate>=1.0", "onediff>=1.2", "onediffx>=1.2"],
     "openmind": ["openmind-hub>=1.3"],
     "ray": ["ray[data]>=2.60,<2.61"],
     "serve": ["fastapi>=0.115", "uvicorn>=0.30"],

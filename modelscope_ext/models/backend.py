@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from modelscope_ext.models.resolution import BaseReference, Match, Resolution
+from modelscope_ext.models.resolution import BaseReference, Match, Reason, Resolution
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
@@ -31,11 +31,15 @@ class Loaded:
         native: The library's own object, e.g. a `PreTrainedModel`; becomes `Model.native`.
         parts: Whatever else belongs to it: tokenizer, processor, label names, the folder.
         device: Where it lives, e.g. ``"cpu"`` or ``"cuda:0"``.
+        because: Reasons for what only the load could decide, e.g. the compiler; they join `Resolution.because`.
+        declares: Keys of configuration.json with which a saved copy loads the same way.
     """
 
     native: Any
     parts: dict[str, Any] = field(default_factory=dict)
     device: str = "cpu"
+    because: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)
+    declares: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

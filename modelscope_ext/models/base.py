@@ -350,6 +350,10 @@ class Model:
         self._loaded = loaded
         self._engine = engine
         self._configuration = dict(configuration or {})
+        if isinstance(loaded, Loaded):
+            self.device = loaded.device
+            self._configuration.update(loaded.declares)
+            resolution = replace(resolution, because={**resolution.because, **loaded.because})
         self.resolution = resolution
         self.tasks = resolution.tasks
         self.framework = resolution.framework
@@ -358,8 +362,6 @@ class Model:
         self.requirement_dependency = resolution.requirement_dependency
         if folder is not None:
             self.model_dir = str(folder)
-        if isinstance(loaded, Loaded):
-            self.device = loaded.device
 
     def _check_open(self) -> None:
         if self._closed:

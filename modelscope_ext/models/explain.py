@@ -64,6 +64,9 @@ def _paragraphs(resolution: Resolution) -> Iterator[list[str]]:
         if value:
             shown = ", ".join(map(printable, value)) if isinstance(value, tuple) else printable(value)
             yield [f"{name}: {shown}", *_because(resolution.because.get(field, ()))]
+    for field in sorted(resolution.because.keys() - {field for field, _ in _FIELDS}):
+        reasons = resolution.because[field]
+        yield [f"{printable(field)}: {printable(reasons[0].value)}", *_because(reasons)]
     if resolution.weights.format:
         yield [_weights(resolution)]
     if resolution.requirement_dependency:

@@ -33,7 +33,7 @@ __all__ = [
 class Strength(IntEnum):
     """How a backend came to claim a folder; higher wins (the order of the steps in docs/decisions.md)."""
 
-    POSSIBLE = 10  # could load it too, when asked (mindone for a transformers folder)
+    POSSIBLE = 10  # could load it too, when asked (mindone for a transformers folder, onediff for a diffusers one)
     READABLE = 20  # config.json, weight names and headers can be read by it
     TAGGED = 30  # the README's front matter names the library
     FORMAT = 40  # the library's own file format

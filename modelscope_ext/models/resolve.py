@@ -20,7 +20,7 @@ from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.models.backends import BUILTINS
 from modelscope_ext.models.builder import BACKENDS, MODELS
 from modelscope_ext.models.decision.asked import Asked
-from modelscope_ext.models.decision.claims import all_claims, twins
+from modelscope_ext.models.decision.claims import TWINS, all_claims, twins
 from modelscope_ext.models.decision.framework_choice import choose_framework, declared_framework
 from modelscope_ext.models.decision.needs import missing, requirements
 from modelscope_ext.models.decision.not_a_model import refuse
@@ -238,7 +238,8 @@ def _contradictions(pool: list[Match]) -> list[Finding]:
     """A card or another format that names a different library than the one chosen."""
     chosen, found = pool[0], []
     for other in pool[1:]:
-        if other.strength >= Strength.TAGGED and other.because:
+        twin = chosen.backend in TWINS.get(other.backend, {})  # it loads that format too
+        if other.strength >= Strength.TAGGED and other.because and not twin:
             code = "backend-contradiction" if other.strength > Strength.TAGGED else "backend-tag-contradiction"
             fact = other.because[0]
             text = f"{printable(fact.value)} speaks for {other.backend}; {chosen.backend} was chosen: "

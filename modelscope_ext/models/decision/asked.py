@@ -42,7 +42,7 @@ def _known_backend(spelling: str, evidence: Evidence) -> str:
     if spelling in BACKENDS or name in BACKENDS:
         return spelling if spelling in BACKENDS else name
     conditions = {backend for entry in MODELS for backend in entry.backend or ()}
-    if spelling in conditions or name in conditions or name in ("onediff",):
+    if spelling in conditions or name in conditions:
         return name
     known = {*BACKENDS.names(), *conditions}
     every = {*known, *(row.name for row in LIBRARIES)}

@@ -7,7 +7,7 @@ what can merely be read. None of them looks at what is installed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 
 __all__ = ["TWINS", "all_claims", "twins"]
 
-#: Library -> who loads the very same folder in another framework.
-TWINS = {"transformers": ("mindone", "mindspore"), "diffusers": ("mindone", "mindspore")}
+#: Library -> who loads the very same folders, each with its framework: in another one, or compiled (onediff).
+TWINS: Mapping[str, Mapping[str, str]] = {
+    "transformers": {"mindone": "mindspore"},
+    "diffusers": {"mindone": "mindspore", "onediff": "pytorch"},
+}
 
 #: Beginnings of tensor names -> whose they are, for a lone weights file.
 _TENSORS = (
@@ -86,19 +89,20 @@ def all_claims(evidence: Evidence, plugged_in: Iterable[Match] = ()) -> list[Mat
 
 
 def twins(claims: list[Match]) -> Iterator[Match]:
-    """Return claims of the libraries that load the same folders in another framework."""
+    """Return claims of the libraries that load the same folders; none of them is chosen unless asked or declared."""
     for match in claims:
-        twin = TWINS.get(match.backend)
-        if twin and not any(c.backend == twin[0] for c in claims):
-            reason = Reason("(table)", twin[0], match.backend, f"{twin[0]} loads the folders of {match.backend}")
+        for twin, framework in TWINS.get(match.backend, {}).items():
+            if any(c.backend == twin for c in claims):
+                continue
+            reason = Reason("(table)", twin, match.backend, f"{twin} loads the folders of {match.backend}")
             yield Match(
-                twin[0],
+                twin,
                 Strength.POSSIBLE,
                 (reason, *match.because),
-                framework=twin[1],
+                framework=framework,
                 tasks=match.tasks,
                 model_type=match.model_type,
-                loadable=twin[0] in BUILTINS,
+                loadable=twin in BUILTINS,
             )
 
 

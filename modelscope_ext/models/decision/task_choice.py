@@ -163,7 +163,7 @@ def _may_narrow(evidence: Evidence, match: Match, task: str, choice: TaskChoice)
         return False
     if not match.tasks or match.tasks[0] in conventions.HEADLESS or task in match.tasks:
         return True
-    if match.backend in ("diffusers", "sentence-transformers", "peft"):
+    if match.backend in ("diffusers", "onediff", "sentence-transformers", "peft"):
         return _serves(evidence, match, task)
     return task in _NARROWED.get(match.tasks[0], ())
 

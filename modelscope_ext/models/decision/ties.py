@@ -66,7 +66,7 @@ def _tied(match: Match, rival: Match) -> bool:
 
     A format (model_index.json, modules.json) or a card that names the library is more than a config.json for both.
     """
-    return rival.backend in TWINS.get(match.backend, ()) or match.strength <= Strength.READABLE
+    return rival.backend in TWINS.get(match.backend, {}) or match.strength <= Strength.READABLE
 
 
 #: What was installed when it was asked, by whom, and the answers.

@@ -86,7 +86,7 @@ PATH_KEYS = frozenset(
 
 #: Libraries that read no YAML of a model.
 NO_YAML = frozenset(
-    ("transformers", "sentence-transformers", "onnxruntime", "diffusers", "peft", "llama.cpp", "vllm", "mlx")
+    ("transformers", "sentence-transformers", "onnxruntime", "diffusers", "onediff", "peft", "llama.cpp", "vllm", "mlx")
 )
 
 #: Libraries that run Python of a model's folder, for those that have no backend here to say so.

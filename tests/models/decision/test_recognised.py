@@ -282,6 +282,7 @@ FIXTURES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "qai-hub": ({"model.dlc": 9}, {"dlc.md": 9}),
     "mindspore": ({"model.mindir": 9}, {"mindir.py": 9}),
     "mindone": ({**card(library_name="mindone"), "model_index.json": 9}, {**card(tags=["mindones"])}),
+    "onediff": ({**card(library_name="onediff")}, {**card(tags=["onediffs"])}),
     "openmind": (card(library_name="openmind", frameworks=["MindSpore"]), card(tags=["openminded"])),
     "diffsynth": (card(library_name="DiffSynth-Studio"), card(tags=["diffsynthesis"])),
     "optimum-habana": (card(library_name="optimum-habana"), card(tags=["gaudi"])),

@@ -227,4 +227,5 @@ ROWS: tuple[Library, ...] = (
     ),
     Library("modelscope", "pytorch", 'pip install "modelscope-ext[modelscope]"', "", (), spellings="ms"),
     Library("mindone", "mindspore", pip("mindone"), "", (), infer="heads"),
+    Library("onediff", "pytorch", 'pip install "modelscope-ext[onediff]"', "", (), infer="diffusers", needs_files=True),
 )
