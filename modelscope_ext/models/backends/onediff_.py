@@ -90,6 +90,14 @@ class OneDiff(Diffusers):
         self.report("Loaded", 1, 1)
         return made
 
+    def _pipe(self, loaded: Any, task: str) -> Any:
+        """Return the pipeline for a task: the loaded one, or another class with the same compiled components."""
+        from modelscope_ext.models.backends._onediff.compile import plain, with_compiled
+
+        bare = plain(loaded)  # diffusers makes one pipeline of another by the exact classes of its components
+        pipe = super()._pipe(bare, task)
+        return loaded.native if pipe is bare.native else with_compiled(pipe, loaded)
+
     def adopt(self, native: Any, *, task: str | None = None, preprocessor: Any = None) -> Loaded | None:
         """Take no object: a pipeline of the caller's is diffusers', also where its networks are compiled already."""
         return None
