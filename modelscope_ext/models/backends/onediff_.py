@@ -26,6 +26,7 @@ from modelscope_ext.models.backend import Loaded
 from modelscope_ext.models.backends._onediff.compilers import COMPILERS, DEFAULTS, OPTIONS, TORCH, choose, declared
 from modelscope_ext.models.backends.diffusers_ import Diffusers
 from modelscope_ext.models.resolution import Match, Resolution
+from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
@@ -73,14 +74,18 @@ class OneDiff(Diffusers):
             BackendNotLoadable: onediff compiles none of the components.
             ModelScopeExtError: As the diffusers backend.
         """
+        from modelscope_ext.models.backends._diffusers.placing import SPREAD
         from modelscope_ext.models.backends._diffusers.quiet import quiet
         from modelscope_ext.models.backends._onediff.compile import compiled
 
         source = str(resolution.source)
         asked = {name: options.pop(name, None) for name in OPTIONS}
         settings = choose(asked, declared(_configuration(folder, options.get("cfg_dict"), grants), source), source)
-        if options.get("device_map") is not None:
-            raise OptionError("device_map: onediff compiles networks that stay on one device. Pass device=.")
+        spread = options.get("device_map")
+        if spread is not None and (not isinstance(spread, str) or spread in SPREAD):
+            raise OptionError(
+                f"device_map={printable(repr(spread))}: onediff compiles networks that stay on one device; pass device="
+            )
         with quiet():
             checked = settings.compiler.check(settings.options)
         loaded = super().load(folder, resolution, grants, **options)
@@ -89,14 +94,6 @@ class OneDiff(Diffusers):
             made = compiled(loaded, settings, checked, source)
         self.report("Loaded", 1, 1)
         return made
-
-    def _pipe(self, loaded: Any, task: str) -> Any:
-        """Return the pipeline for a task: the loaded one, or another class with the same compiled components."""
-        from modelscope_ext.models.backends._onediff.compile import plain, with_compiled
-
-        bare = plain(loaded)  # diffusers makes one pipeline of another by the exact classes of its components
-        pipe = super()._pipe(bare, task)
-        return loaded.native if pipe is bare.native else with_compiled(pipe, loaded)
 
     def adopt(self, native: Any, *, task: str | None = None, preprocessor: Any = None) -> Loaded | None:
         """Take no object: a pipeline of the caller's is diffusers', also where its networks are compiled already."""

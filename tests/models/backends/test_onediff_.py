@@ -139,9 +139,8 @@ class TestEquality:
             inputs = [{**one, "mask_image": Image.radial_gradient("L").resize((16, 16))} for one in inputs]
         ours, theirs = (pixels(model.predict(task, inputs, strength=0.9, **CALL)) for model in (loaded, plain))
         assert_equal(ours, theirs, tolerance=0.0)
-        [made] = [pipe for name, pipe in loaded.parts["related"].items() if name == task]
+        made = loaded.parts["related"][task]
         assert made.unet is loaded.native.unet and made.vae is loaded.native.vae
-        assert made.config["unet"] == ("diffusers", "UNet2DConditionModel")
 
     def test_a_pipeline_without_prompts(self, tmp_path: Path) -> None:
         from modelscope_ext import Model

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from modelscope_ext.models.resolution import Reason
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
-__all__ = ["compiled", "plain", "with_compiled"]
+__all__ = ["compiled", "plain"]
 
 _LOCK = threading.Lock()
 #: What onediffx calls the object that makes pictures of tensors, which it patches rather than compiles.
@@ -96,17 +96,6 @@ def plain(loaded: Loaded) -> Loaded:
     return replace(loaded, native=pipe)
 
 
-def with_compiled(pipe: Any, loaded: Loaded) -> Any:
-    """Return `pipe`, which another class made of the plain components, with the compiled ones in their place."""
-    config = dict(pipe.config)
-    for name in dict.fromkeys(name.partition(".")[0] for name in loaded.parts["compiled"]):
-        made = getattr(loaded.native, name)
-        if getattr(pipe, name, None) is not made:
-            setattr(pipe, name, made)
-            _named_as(pipe, config, (name,))
-    return pipe
-
-
 def _pipeline(pipe: Any, settings: Settings, options: Any, source: str) -> tuple[Any, dict[str, Any]]:
     """Compile a pipeline with onediffx and leave its config as it was: with the classes of the library."""
     from diffusers.image_processor import VaeImageProcessor
@@ -119,13 +108,8 @@ def _pipeline(pipe: Any, settings: Settings, options: Any, source: str) -> tuple
         ignores.add(_IMAGES)
     pipe = compile_pipe(pipe, backend=settings.compiler.registered, options=options, ignores=tuple(ignores))
     originals = {name: before[name] for name, module in _modules(pipe) if module is not before[name]}
-    _named_as(pipe, config, originals)
+    pipe.register_to_config(**{name: config[name] for name in originals if name in config})
     return pipe, originals
-
-
-def _named_as(pipe: Any, config: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Name components in the pipeline's config by the classes that they had, not by onediff's wrappers."""
-    pipe.register_to_config(**{name: config[name] for name in names if name in config})
 
 
 def _component(module: Any, settings: Settings, options: Any) -> tuple[Any, dict[str, Any]]:
