@@ -26,7 +26,7 @@ EXTRAS = {
         "sortedcontainers>=1.5.9",
     ],
     "onnx": ["onnxruntime>=1.17", "numpy", "pillow", "tokenizers>=0.15"],
-    "gguf": [*TRANSFORMERS, "gguf>=0.10"],
+    "gguf": [*TRANSFORMERS, "gguf>=0.10", "accelerate>=1.0"],
     "mindspore": [
         "mindspore==2.7.2",
         "mindone==0.5.0",

@@ -1,6 +1,6 @@
 """Regenerate `modelscope_ext/models/data/*.json` from the libraries' own mappings.
 
-Run with transformers, diffusers and modelscope installed::
+Run with transformers, diffusers, gguf and modelscope installed::
 
     python scripts/make_tables.py            # writes the files
     python scripts/make_tables.py --check    # exit status 1 when they differ from what would be written
@@ -117,7 +117,18 @@ def transformers_table() -> dict[str, Any]:
         "autos": [[auto, tasks.split()] for _, auto, tasks in AUTOS],
         "classes": dict(sorted(classes.items())),
         "types": dict(sorted(types.items())),
+        "gguf": gguf_architectures(),
     }
+
+
+def gguf_architectures() -> list[str]:
+    """Return the ``general.architecture`` of GGUF files that transformers makes a language model of."""
+    from gguf import MODEL_ARCH_NAMES
+    from transformers.integrations.gguf import GGUF_ARCHS
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+
+    known = {re.sub(r"[-_]", "", name) for name in (*GGUF_SUPPORTED_ARCHITECTURES, *GGUF_ARCHS)}
+    return sorted(name for name in MODEL_ARCH_NAMES.values() if re.sub(r"[-_]", "", name) in known)
 
 
 def unused_mappings() -> set[str]:

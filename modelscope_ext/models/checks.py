@@ -93,7 +93,10 @@ def check_framework(resolution: Resolution, evidence: Evidence, asked: str | Non
 
 def check_loadable(resolution: Resolution, choice: Choice) -> None:
     """Refuse a model of a library that is recognised, but that neither a backend nor the class can load."""
-    if choice.engine is not None or choice.own:
+    from modelscope_ext.models.backends import BUILTINS
+
+    known = choice.engine is not None and (resolution.loadable or resolution.backend not in BUILTINS)
+    if known or choice.own:
         return
     source = printable(str(resolution.source))
     _check_known(resolution, source)
@@ -103,8 +106,11 @@ def check_loadable(resolution: Resolution, choice: Choice) -> None:
 
     command = install_command(check_requirements(wanted))
     install = f" Install it with: {command}." if command else f" {lines[0]}" if lines else ""
+    reason = next(iter(resolution.because.get("tasks", ())), None) if choice.engine is not None else None
+    found = f" ({printable(reason.file)}: {printable(reason.key)}: {printable(reason.value)})" if reason else ""
     raise BackendNotLoadable(
-        f"{source} is a model of {resolution.backend!r}, which is recognised but cannot be loaded here yet.{install}"
+        f"{source} is a model of {resolution.backend!r}{found}, which is recognised but cannot be loaded here yet."
+        f"{install}"
         " Load it with that library itself, or register a class for it:"
         f" @MODELS.register_module(backend={resolution.backend!r})."
     )

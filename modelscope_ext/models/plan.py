@@ -156,6 +156,8 @@ def memory_needed(weights: Weights) -> Mapping[str, int]:
     """Return bytes of weights in memory by dtype: as stored, and for the dtypes one might load in."""
     if weights.parameters is None:
         return {"as stored": weights.bytes} if weights.bytes else {}
+    if weights.format == "gguf":  # blocks are unpacked on loading, to a dtype of torch
+        return {"as stored": weights.bytes, "float32": 4 * weights.parameters, "bfloat16": 2 * weights.parameters}
     stored = sum(_WIDTHS.get(dtype, 4) * count for dtype, count in weights.dtypes.items())
     widths = {"float32": 4, "bfloat16": 2, "int8": 1}
     return {"as stored": stored, **{name: width * weights.parameters for name, width in widths.items()}}

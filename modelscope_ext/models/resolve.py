@@ -222,7 +222,8 @@ def _asked_backend(evidence: Evidence, pool: list[Match], name: str) -> tuple[Ma
     if match is None and name == "onnxruntime":  # it runs the graphs that were made for Transformers.js
         match = next((replace(m, backend=name) for m in pool if m.backend == "transformers.js"), None)
     if match is not None:
-        return replace(match, strength=Strength.CALLER, because=(reason, *match.because), loadable=_loads(name)), []
+        loadable = _loads(name) and (match.loadable or name not in BUILTINS)
+        return replace(match, strength=Strength.CALLER, because=(reason, *match.because), loadable=loadable), []
     row = find(name)
     tasks = pool[0].tasks if pool else ()
     asked = Match(name, Strength.CALLER, (reason,), tasks=tasks, loadable=_loads(name))

@@ -49,10 +49,6 @@ SNIPPETS: Mapping[str, str] = {
         "from optimum.intel import OVModelForCausalLM\n\nmodel = OVModelForCausalLM.from_pretrained({model})\n"
     ),
     "paddlenlp": "from paddlenlp.transformers import AutoModel\n\nmodel = AutoModel.from_pretrained({model})\n",
-    "peft": "from peft import AutoPeftModel\n\nmodel = AutoPeftModel.from_pretrained({model})\n",
-    "peft/text-generation": (
-        "from peft import AutoPeftModelForCausalLM\n\nmodel = AutoPeftModelForCausalLM.from_pretrained({model})\n"
-    ),
     "pyannote-audio": "from pyannote.audio import Pipeline\n\npipe = Pipeline.from_pretrained({model})\n",
     "pylate": "from pylate import models\n\nmodel = models.ColBERT(model_name_or_path={model})\n",
     "setfit": "from setfit import SetFitModel\n\nmodel = SetFitModel.from_pretrained({model})\n",

@@ -48,6 +48,7 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         ),
         "diffusers": Builtin(f"{_HERE}diffusers_:Diffusers", 'pip install "modelscope-ext[diffusers]"'),
         "peft": Builtin(f"{_HERE}peft_:Peft", 'pip install "modelscope-ext[peft]"'),
+        "gguf": Builtin(f"{_HERE}gguf_:Gguf", 'pip install "modelscope-ext[gguf]"', ("ggml",)),
         "onnxruntime": Builtin(f"{_HERE}onnx_:Onnx", 'pip install "modelscope-ext[onnx]"', ("onnx",)),
         "modelscope": Builtin(f"{_HERE}modelscope_:ModelScope", 'pip install "modelscope-ext[modelscope]"'),
         # Made for JavaScript, but plain ONNX graphs with a tokenizer.json: onnxruntime runs the same files.

@@ -39,7 +39,7 @@ def requirements(evidence: Evidence, match: Match, quantization: str | None, ent
     """
     needs: list[str] = []
     row = library(match.backend)
-    if match.backend in BACKENDS:
+    if match.backend in BACKENDS and match.loadable:
         needs += _requires(match.backend)
     elif entry is None and row is not None and row.install.startswith("pip install ") and "+" not in row.install:
         needs += [name.strip('"') for name in row.install.removeprefix("pip install ").split()]

@@ -10,6 +10,7 @@ from modelscope_ext.models.backends import BUILTINS
 from modelscope_ext.models.decision.features import Index, Met, View, met_all
 from modelscope_ext.models.decision.inference import INFER
 from modelscope_ext.models.decision.libraries import LIBRARIES, SPELLINGS, Library
+from modelscope_ext.models.decision.loadable import LOADABLE
 from modelscope_ext.models.resolution import Match, Reason, Strength
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def claim(row: Library, evidence: Evidence, strength: Strength, because: tuple[R
         framework=row.framework,
         tasks=tasks,
         model_type=model_type if isinstance(model_type, str) else None,
-        loadable=row.name in BUILTINS,
+        loadable=row.name in BUILTINS and (row.name not in LOADABLE or LOADABLE[row.name](evidence)),
     )
 
 

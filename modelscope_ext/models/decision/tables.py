@@ -26,13 +26,17 @@ class AutoClass:
 
 
 class TransformersTable:
-    """Which auto classes load which architecture and which `model_type`, the most telling first."""
+    """Which auto classes load which architecture and which `model_type`, the most telling first.
+
+    `gguf` holds the ``general.architecture`` of the GGUF files that transformers makes a language model of.
+    """
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.library: str = data["library"]
         self.autos = tuple(AutoClass(name, tuple(tasks)) for name, tasks in data["autos"])
         self._classes: dict[str, list[int]] = data["classes"]
         self._types: dict[str, list[int]] = data["types"]
+        self.gguf = frozenset(data["gguf"])
         self._folded: dict[str, str] | None = None
 
     def of_class(self, architecture: str) -> tuple[AutoClass, ...]:

@@ -122,15 +122,13 @@ def answer(job):
     out = []
     for item in job["inputs"]:
         if job["task"] == "question-answering":
-            inputs = tokenizer(item["question"], item["context"], return_tensors="pt", return_offsets_mapping=True)
-            offsets, kinds = inputs.pop("offset_mapping")[0], inputs["token_type_ids"][0]
+            inputs = tokenizer(item["question"], item["context"], return_tensors="pt")
             found = model(**inputs)
-            inside = (kinds == 1) & (offsets.sum(-1) > 0)
-            start = found.start_logits[0].masked_fill(~inside, -1e9).softmax(-1)
-            end = found.end_logits[0].masked_fill(~inside, -1e9).softmax(-1)
-            best = torch.triu(start[:, None] * end[None, :]).argmax()
-            first, last = divmod(int(best), len(end))
-            out.append(item["context"][offsets[first][0]:offsets[last][1]])
+            takes = [i for i, kind in enumerate(inputs.sequence_ids(0)) if kind == 1]
+            first, last = max(((i, j) for i in takes for j in takes if i <= j < i + 15),
+                              key=lambda p: float(found.start_logits[0, p[0]] + found.end_logits[0, p[1]]))
+            chars = [inputs.word_to_chars(0, inputs.token_to_word(0, i), 1) for i in (first, last)]
+            out.append(item["context"][chars[0].start:chars[1].end])
             continue
         inputs = tokenizer(item, return_tensors="pt")
         if job["task"] in ("text-generation", "text2text-generation"):
@@ -159,6 +157,10 @@ ASKED = {
 }
 
 
+#: Random weights whose answers tell the inputs apart.
+SEEDS = {"classifier": 4, "prompted-classifier": 6, "seq2seq": 4, "pictures": 7}
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """Return a function that builds base and adapter of a family once."""
@@ -168,7 +170,7 @@ def built(tmp_path_factory):
         from tests.tiny import peft_
 
         if not (root / name).exists():
-            peft_.build(name, root / name, seed=3)
+            peft_.build(name, root / name, seed=SEEDS.get(name, 3))
         return root / name / "adapter"
 
     return get
@@ -182,7 +184,7 @@ def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     for number in PICTURES:
         values = np.random.default_rng(number).integers(0, 255, (32, 32, 3)).astype(np.uint8)
-        Image.fromarray(values // (number + 1)).save(folder / f"{number}.png")
+        Image.fromarray(values // (8 * number * number + 1)).save(folder / f"{number}.png")
     return folder
 
 
@@ -231,7 +233,9 @@ def test_answers_are_those_of_peft(name, built, native, pictures):
         assert_close(answers(model, task, pictures, batch_size=2), ours)
 
 
-MERGED = [name for name in FAMILIES if name not in ("prompt", "prefix", "p-tuning", "prompted-classifier")]
+#: Prompts cannot be merged, and peft's own model for questions leaves out the token types that a merged one gets.
+APART = ("prompt", "prefix", "p-tuning", "prompted-classifier", "answers")
+MERGED = [name for name in FAMILIES if name not in APART]
 
 
 @pytest.mark.parametrize("name", MERGED)

@@ -76,7 +76,8 @@ class Adapter:
     def brings(self) -> Mapping[str, tuple[int, ...]]:
         """Names, as in the base, and shapes of the weights that it brings in place of the base's."""
         whole = ((name, shape) for name, shape in self.shapes.items() if not any(part in name for part in _TUNED))
-        return {n.removeprefix(_PREFIX): shape for n, shape in whole if n.startswith(_PREFIX)}
+        named = ((name.removeprefix(_PREFIX), shape) for name, shape in whole if name.startswith(_PREFIX))
+        return {name.replace(".base_layer.", "."): shape for name, shape in named}
 
     @property
     def num_labels(self) -> int | None:

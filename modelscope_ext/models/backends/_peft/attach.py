@@ -92,8 +92,13 @@ def merged(model: Any, adapter: Adapter) -> Any:
 
 
 def inner(model: Any) -> Any:
-    """Return what a transformers pipeline runs: the adapted base, or `model` itself where it adds tokens."""
-    return model if model.active_peft_config.is_prompt_learning else model.get_base_model()
+    """Return what runs: the adapted base, or `model` itself where it adds tokens, or calls the base in its own way.
+
+    peft's model for questions hands the base no token types, neither in training nor afterwards.
+    """
+    config = model.active_peft_config
+    own = config.is_prompt_learning or config.task_type == "QUESTION_ANS"
+    return model if own else model.get_base_model()
 
 
 def unload(model: Any, kept: Mapping[str, Any]) -> None:
@@ -163,12 +168,11 @@ def _make_room(base: Any, adapter: Adapter, *, lent: bool) -> None:
     tied = getattr(base.config, "tie_word_embeddings", False)
     lacking = [name for name in have if name not in sizes and not tied]
     if lacking or len({*sizes.values()}) > 1:
+        counts = listing(map(str, sorted({*sizes.values()})))
         raise WeightsMismatch(
-            f"{printable(adapter.source)}: the adapter has embeddings of {listing(map(str, sorted({*sizes.values()})))}"
-            f" tokens for a base of {now}"
+            f"{printable(adapter.source)}: the adapter has embeddings of {counts} tokens for a base of {now}"
             + (f", and none for {listing(lacking)}" if lacking else "")
-            + ". Pass the base it"
-            " was trained on as base_model=."
+            + ". Pass the base it was trained on as base_model=."
         )
     if lent:
         raise OptionError(
