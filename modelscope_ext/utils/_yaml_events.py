@@ -251,7 +251,9 @@ class _Builder:
         raise MalformedMetadata(f"{where}: {text}", file=self.file, field=field, source=self.source)
 
     def broken(self, error: Any) -> NoReturn:
-        """Turn an error of PyYAML into ours."""
+        """Turn an error of PyYAML into ours; from 6.0.4 its C parser has a limit of depth of its own, before ours."""
+        if "maximum nesting depth" in str(error):
+            self.check_depth(self.limits[0] + 1)
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
         problem = printable(str(getattr(error, "problem", None) or getattr(error, "reason", None) or error), 160)
