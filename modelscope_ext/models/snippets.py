@@ -40,7 +40,6 @@ SNIPPETS: Mapping[str, str] = {
     "mlc-llm": "from mlc_llm import MLCEngine\n\nengine = MLCEngine({model})\n",
     "mlx/text-generation": "from mlx_lm import load\n\nmodel, tokenizer = load({model})\n",
     "model2vec": "from model2vec import StaticModel\n\nmodel = StaticModel.from_pretrained({model})\n",
-    "modelscope": "from modelscope.pipelines import pipeline\n\npipe = pipeline({task}, model={model})\n",
     "onnxruntime-genai": "import onnxruntime_genai\n\nmodel = onnxruntime_genai.Model({model})\n",
     "open-clip": (
         'import open_clip\n\nmodel, _, preprocess = open_clip.create_model_and_transforms("local-dir:" + {model})\n'
