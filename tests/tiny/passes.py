@@ -37,21 +37,6 @@ def _conditional_detr() -> Any:
     return _spread(ConditionalDetrForObjectDetection(config), 3.0), [processor]
 
 
-def _dpt() -> Any:
-    from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
-
-    config = DPTConfig(
-        **{**_SMALL, "num_hidden_layers": 4},
-        image_size=32,
-        patch_size=8,
-        backbone_out_indices=[0, 1, 2, 3],
-        neck_hidden_sizes=[8, 8, 8, 8],
-        fusion_hidden_size=8,
-        is_hybrid=False,
-    )
-    return _spread(DPTForDepthEstimation(config), 3.0), [DPTImageProcessor(size={"height": 32, "width": 32})]
-
-
 def _siglip() -> Any:
     from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipProcessor
 
@@ -78,27 +63,6 @@ def _ast() -> Any:
     return _spread(ASTForAudioClassification(config), 12.0), [extractor]
 
 
-def _whisper_classification() -> Any:
-    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForAudioClassification
-
-    config = WhisperConfig(
-        d_model=16,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=16,
-        decoder_ffn_dim=16,
-        num_mel_bins=8,
-        max_source_positions=50,
-        classifier_proj_size=8,
-        dropout=0.0,
-        **_HEARD,
-    )
-    extractor = WhisperFeatureExtractor(feature_size=8, chunk_length=1, n_fft=400, hop_length=160)
-    return _spread(WhisperForAudioClassification(config), 12.0), [extractor]
-
-
 def _normalised_audio() -> Any:
     from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassification
 
@@ -109,9 +73,7 @@ def _normalised_audio() -> Any:
 #: name -> builder.
 FAMILIES: dict[str, Callable[[], Any]] = {
     "conditional-detr": _conditional_detr,
-    "dpt": _dpt,
     "siglip": _siglip,
     "ast": _ast,
-    "whisper-classification": _whisper_classification,
     "normalised-audio": _normalised_audio,
 }

@@ -24,12 +24,9 @@ _SOUNDS = [sound(0), sound(1), sound(2)]
 
 #: What the shared cases leave out: other ways to read the same numbers, and other kinds of processors.
 MORE = [
-    Case("maskformer", "image-segmentation", _PICTURES, {"subtask": "semantic"}, seed=1, note=":other"),
     Case("conditional-detr", "object-detection", _PICTURES, {"threshold": 0.0}),
-    Case("dpt", "depth-estimation", _PICTURES),
     Case("siglip", "zero-shot-image-classification", _PICTURES, {"candidate_labels": ["cat", "dog", "sport"]}),
     Case("ast", "audio-classification", _SOUNDS),
-    Case("whisper-classification", "audio-classification", _SOUNDS, {"function_to_apply": "none"}),
     Case("audio-classification", "audio-classification", _SOUNDS, {"top_k": 2, "function_to_apply": "sigmoid"}, seed=1),
     Case("normalised-audio", "audio-classification", _SOUNDS, seed=1),
     Case(
