@@ -27,8 +27,9 @@ ARCHITECTURES = {
     "fill-mask": "BertForMaskedLM",
     "feature-extraction": "BertModel",
     "text-generation": "LlamaForCausalLM",
+    "question-answering": "BertForQuestionAnswering",
 }
-TOKENWISE = ("token-classification", "fill-mask", "feature-extraction", "text-generation")
+TOKENWISE = ("token-classification", "fill-mask", "feature-extraction", "text-generation", "question-answering")
 
 _FLOAT, _INT32, _INT64, _FLOAT16 = 1, 6, 7, 10
 
@@ -43,7 +44,7 @@ def tables(name: str) -> tuple[Any, Any]:
     rng = np.random.default_rng(7)
     vocabulary = len(wordpiece_vocab())
     embedding = rng.standard_normal((vocabulary, WIDTH), np.float32)
-    outputs = {"text-ranking": 1, "fill-mask": vocabulary, "text-generation": vocabulary}
+    outputs = {"text-ranking": 1, "fill-mask": vocabulary, "text-generation": vocabulary, "question-answering": 2}
     if name == "feature-extraction":
         return embedding, None
     return embedding, rng.standard_normal((WIDTH, outputs.get(name, 3)), np.float32)
@@ -146,13 +147,20 @@ def _model(name: str, location: str | None, integers: int, floats: int) -> bytes
         tensors.append(_tensor("matrix", matrix.astype(dtype)))
         nodes.append(_node("MatMul", [pooled, "matrix"], output))
     shape = ["batch", "tokens"] if name in TOKENWISE else ["batch"]
-    result = _value(output, floats, [*shape, WIDTH if matrix is None else matrix.shape[1]])
+    results = [_value(output, floats, [*shape, WIDTH if matrix is None else matrix.shape[1]])]
+    if name == "question-answering":  # the first column says where an answer begins, the second where it ends
+        tensors.append(_tensor("last", np.array([2], np.int64)))
+        for column, result in enumerate(("start_logits", "end_logits")):
+            tensors.append(_tensor(f"column{column}", np.array([column], np.int64)))
+            nodes.append(_node("Gather", ["logits", f"column{column}"], f"{result}.wide", _attribute("axis", 2)))
+            nodes.append(_node("Squeeze", [f"{result}.wide", "last"], result))
+        results = [_value(result, floats, shape) for result in ("start_logits", "end_logits")]
     graph = b"".join(
         [_field(1, n) for n in nodes]
         + [_field(2, "tiny")]
         + [_field(5, t) for t in tensors]
         + [_field(11, i) for i in inputs]
-        + [_field(12, result)]
+        + [_field(12, result) for result in results]
     )
     return _field(1, 8) + _field(2, "tests") + _field(7, graph) + _field(8, _field(1, "") + _field(2, 17))
 

@@ -89,39 +89,6 @@ DOCUMENTS = frozenset(
 #: dtype spellings that ask for nothing but what the file holds.
 _OWN_DTYPE = (None, "auto")
 
-_SNIPPET_IMAGE = """\
-import json
-from pathlib import Path
-
-import numpy as np
-import onnxruntime
-from PIL import Image
-
-folder = {folder!r}
-settings = json.loads(Path(folder, "preprocessor_config.json").read_text(encoding="utf-8"))
-session = onnxruntime.InferenceSession(f"{{folder}}/{file}", providers=["CPUExecutionProvider"])
-size = settings.get("crop_size") or settings["size"]
-height, width = (size.get(side, size.get("shortest_edge")) for side in ("height", "width"))
-image = Image.new("RGB", (64, 64)).resize((width, height), settings["resample"])
-pixels = np.asarray(image, np.float32).transpose(2, 0, 1) * settings["rescale_factor"]
-mean, std = (np.float32(settings[key]).reshape(3, 1, 1) for key in ("image_mean", "image_std"))
-output = session.run(None, {{"pixel_values": np.float32((pixels - mean) / std)[None]}})[0]
-"""
-
-_SNIPPET_TEXT = """\
-import numpy as np
-import onnxruntime
-from tokenizers import Tokenizer
-
-folder = {folder!r}
-tokenizer = Tokenizer.from_file(f"{{folder}}/tokenizer.json")
-session = onnxruntime.InferenceSession(f"{{folder}}/{file}", providers=["CPUExecutionProvider"])
-words = tokenizer.encode("This is an example.")
-arrays = {{"input_ids": words.ids, "attention_mask": words.attention_mask, "token_type_ids": words.type_ids}}
-wanted = [i.name for i in session.get_inputs()]
-output = session.run(None, {{name: np.array([arrays[name]]) for name in wanted}})[0]
-"""
-
 
 class Onnx(Backend):
     """ONNX graphs, run by onnxruntime."""
@@ -228,13 +195,13 @@ class Onnx(Backend):
 
     def code(self, resolution: Resolution) -> str:
         """Return the same in onnxruntime's own words."""
+        from ._onnx.code import snippet
         from ._onnx.files import choose
 
         folder = resolution.source.path or resolution.source.repo or "."
         graphs = [name for name in resolution.weights.files if name.lower().endswith(".onnx")]
         file = choose(graphs, resolution.weights.variant) if graphs else "model.onnx"
-        template = _SNIPPET_IMAGE if resolution.default_task == "image-classification" else _SNIPPET_TEXT
-        return template.format(folder=folder, file=file)
+        return snippet(resolution.default_task, str(folder), file)
 
 
 def _check(options: Mapping[str, Any]) -> None:

@@ -86,6 +86,84 @@ class TestGeneration(OnnxConformance):
     call_values = {"max_new_tokens": 2, "return_full_text": False, "repetition_penalty": 1.2, "eos_token_id": 7}
 
 
+class TestAnswers(OnnxConformance):
+    task = "question-answering"
+    inputs = (
+        {"question": "who lives in paris?", "context": "john lives in london and mary lives in paris"},
+        {"question": "what sat?", "context": "the cat sat on the big red mat"},
+    )
+    call_values = {
+        "top_k": 2,
+        "max_seq_len": 24,
+        "doc_stride": 4,
+        "max_answer_len": 2,
+        "handle_impossible_answer": True,
+    }
+
+
+class TestBoxes(OnnxConformance):
+    task = "object-detection"
+    inputs = tuple(str(p) for p in digits_samples()[:3])
+    call_values = {"threshold": 0.1}
+
+    def make_folder(self, tmp_path):
+        from tests.tiny import onnx_queries
+
+        outputs = {"logits": "labels", "pred_boxes": "boxes"}
+        folder = onnx_queries.write(tmp_path / "model", "DetrImageProcessor", outputs)
+        edit(folder, "config.json", architectures=["DetrForObjectDetection"])
+        return folder
+
+    def near_misses(self, tmp_path):
+        folder = self.make_folder(tmp_path / "other")
+        (folder / "model.onnx").unlink()
+        yield folder
+
+
+class TestMasksOfPictures(TestBoxes):
+    task = "image-segmentation"
+    call_values = {
+        "subtask": "semantic",
+        "threshold": 0.1,
+        "mask_threshold": 0.2,
+        "overlap_mask_area_threshold": 0.1,
+    }
+
+    def make_folder(self, tmp_path):
+        from tests.tiny import onnx_queries
+
+        outputs = {"class_queries_logits": "labels", "masks_queries_logits": "masks"}
+        folder = onnx_queries.write(tmp_path / "model", "MaskFormerImageProcessor", outputs)
+        edit(folder, "config.json", model_type="maskformer", architectures=["MaskFormerForInstanceSegmentation"])
+        return folder
+
+
+class TestSounds(OnnxConformance):
+    task = "audio-classification"
+    call_values = {"top_k": 1, "function_to_apply": "sigmoid"}
+
+    @property
+    def inputs(self):
+        from tests.models.backends.test_onnx_sounds import sound
+
+        return tuple({"raw": sound(n, seconds=s), "sampling_rate": 8000} for n, s in ((0, 0.4), (1, 0.5), (2, 0.4)))
+
+    def make_folder(self, tmp_path):
+        from tests.tiny import onnx_sounds
+
+        return onnx_sounds.write(self.task, tmp_path / "model")
+
+    def near_misses(self, tmp_path):
+        folder = self.make_folder(tmp_path / "other")
+        (folder / "model.onnx").unlink()
+        yield folder
+
+
+class TestSpeech(TestSounds):
+    task = "automatic-speech-recognition"
+    call_values = {"return_timestamps": "word", "chunk_length_s": 0.2, "stride_length_s": 0.05}
+
+
 class TestPictures(OnnxConformance):
     """The shipped model, as it is where nobody has its PyTorch weights."""
 
@@ -112,6 +190,36 @@ def fixture(tmp_path):
         return onnx_.write(name, tmp_path / name, **options)
 
     return make
+
+
+def test_a_question_that_fills_the_window_is_told(fixture):
+    question = {"question": "who lives in paris and who lives in london?", "context": "mary lives in paris"}
+    with pytest.raises(OptionError, match=r"windows of 12 tokens that share 6 leave no room.*pass max_seq_len="):
+        predict(fixture("question-answering"), "question-answering", [question], max_seq_len=12)
+    with pytest.raises(OptionError, match="the context is empty"):
+        predict(fixture("question-answering"), "question-answering", [{**question, "context": ""}])
+
+
+def test_an_answer_is_the_likeliest_span_of_words(fixture):
+    """By hand: chances over the context and the first token, the best pair, widened to words."""
+    import numpy as np
+
+    from tests.tiny import onnx_
+
+    folder = fixture("question-answering")
+    asked = {"question": "who sat?", "context": "john lives in london and mary lives in paris"}
+    [found] = predict(folder, "question-answering", [asked])
+    from tokenizers import Tokenizer
+
+    words = Tokenizer.from_file(str(folder / "tokenizer.json")).encode(asked["question"], asked["context"])
+    logits = onnx_.expected("question-answering", words.ids)
+    inside = [i for i, part in enumerate(words.sequence_ids) if part == 1]
+    start, end = (np.exp(column) / np.exp(column[[0, *inside]]).sum() for column in logits.T)
+    score, first, last = max((start[i] * end[j], i, j) for i in inside for j in inside if i <= j < i + 15)
+    a, b = words.offsets[first][0], words.offsets[last][1]
+    assert found["answer"] == asked["context"][found["start"] : found["end"]]
+    assert (found["start"], found["end"]) == (a, b)
+    assert found["score"] == pytest.approx(float(score), abs=1e-5)
 
 
 def test_nothing_of_torch_is_imported(fixture):

@@ -163,17 +163,35 @@ def test_close_drops_the_session(fixture):
     assert loaded.native is None
 
 
-@pytest.mark.parametrize("task", ["text-classification", "image-classification"])
-def test_the_native_snippet_runs(fixture, task):
+@pytest.mark.parametrize(
+    ("task", "shape"),
+    [
+        ("text-classification", (1, 3)),
+        ("question-answering", (1, 13)),
+        ("image-classification", (1, 10)),
+        ("object-detection", (1, 8, 6)),
+        ("audio-classification", (1, 3)),
+        ("automatic-speech-recognition", (1, 400, 11)),
+    ],
+)
+def test_the_native_snippet_runs(fixture, tmp_path, task, shape):
     from modelscope_ext.data import digits_folder
+    from tests.tiny import onnx_queries, onnx_sounds
 
-    folder = fixture(task) if task == "text-classification" else digits_folder()
-    file = "model.onnx" if task == "text-classification" else "onnx/model.onnx"
+    file = "onnx/model.onnx" if task == "image-classification" else "model.onnx"
+    if task == "image-classification":
+        folder = digits_folder()
+    elif task == "object-detection":
+        folder = onnx_queries.write(tmp_path, "DetrImageProcessor", {"logits": "labels", "pred_boxes": "boxes"})
+    elif task.startswith("a"):
+        folder = onnx_sounds.write(task, tmp_path)
+    else:
+        folder = fixture(task)
     snippet = Onnx().code(resolution(folder, tasks=[task], files=[file]))
     assert "import modelscope_ext" not in snippet and "from modelscope_ext" not in snippet
     names: dict = {}
     exec(snippet, names)
-    assert names["output"].shape == (1, 3 if task == "text-classification" else 10)
+    assert names["output"][0].shape == shape
 
 
 def test_external_tensors_are_found_and_used(fixture):

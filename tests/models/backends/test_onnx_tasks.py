@@ -136,5 +136,36 @@ def test_single_inputs_give_what_a_batch_gives(case: Case, media: Path, native: 
     assert_alike([flat(output) for output in ours], native[case.id], case)
 
 
+_LONG = " ".join(["john works at london and mary lives in paris and the small dog sat on the big mat"] * 6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"top_k": 3},
+        {"max_seq_len": 24, "doc_stride": 6},
+        {"max_answer_len": 1, "top_k": 2},
+        {"handle_impossible_answer": True, "top_k": 5, "max_seq_len": 40},
+    ],
+    ids=lambda options: "+".join(options) or "plain",
+)
+def test_long_contexts_are_read_in_the_windows_of_the_transformers_backend(tiny_root: Path, load, options) -> None:
+    from modelscope_ext.models.backends.transformers_ import Transformers
+    from modelscope_ext.models.resolution import Resolution, Source
+    from modelscope_ext.safety.grants import Grants
+
+    case = next(c for c in CASES if c.task == "question-answering")
+    folder = source(case, tiny_root)
+    decided = Resolution(Source("local", path=str(folder)), "pytorch", "transformers", (case.task,))
+    theirs = Transformers().load(folder, decided, Grants(), device="cpu")
+    asked = [
+        {"question": "who lives in paris?", "context": _LONG},
+        {"question": "what sat?", "context": f"where the red cat is {_LONG}"},
+    ]
+    ours = Onnx().predict(load(case), case.task, asked, **options)
+    assert_equal(ours, Transformers().predict(theirs, case.task, asked, **options))
+
+
 def test_every_exported_task_has_a_case() -> None:
     assert {case.task for case in CASES} == _TASKS

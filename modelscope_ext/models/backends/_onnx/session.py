@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import MalformedMetadata, MissingRequirement, NotAModel, OptionError
-from modelscope_ext.models.backends._onnx import image as image_
 from modelscope_ext.models.backends._onnx import text as text_
 from modelscope_ext.safety.limits import DEFAULT_LIMITS, Limits
 from modelscope_ext.safety.reading import parse_json, read_inside
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
 if TYPE_CHECKING:
+    from modelscope_ext.models.backends._onnx.image import Processor
     from modelscope_ext.models.backends._onnx.sounds import Extractor
 
 __all__ = ["DEVICES", "Bundle", "Graph", "alike", "batches", "open_session"]
@@ -31,6 +31,8 @@ DEVICES: Mapping[str, tuple[str, str]] = {
     "dml": ("DmlExecutionProvider", "onnxruntime-directml"),
     "rocm": ("ROCMExecutionProvider", "onnxruntime-rocm"),
 }
+
+_PREPARATION = "preprocessor_config.json"
 
 _DTYPES = {
     "tensor(bool)": "bool",
@@ -235,9 +237,11 @@ class Bundle:
         return text_.Text.of(self.folder, self._object, self.limits, most)
 
     @cached_property
-    def processor(self) -> image_.Processor:
+    def processor(self) -> Processor:
         """What prepares pictures."""
-        return image_.Processor.of(self._preparation("image_processor", "pictures are"))
+        from modelscope_ext.models.backends._onnx.image import Processor
+
+        return Processor.of(self._preparation("image_processor", "pictures are"))
 
     @cached_property
     def extractor(self) -> Extractor:
@@ -251,12 +255,12 @@ class Bundle:
         whole = self._object("processor_config.json").get(part)
         if isinstance(whole, Mapping):
             return whole
-        if not (self.folder / image_.FILE).is_file():
+        if not (self.folder / _PREPARATION).is_file():
             raise NotAModel(
-                f"The folder has no {image_.FILE} (nor a {part} in processor_config.json), which says how {what} "
+                f"The folder has no {_PREPARATION} (nor a {part} in processor_config.json), which says how {what} "
                 "prepared. Copy it from the model that was exported."
             )
-        return self._object(image_.FILE)
+        return self._object(_PREPARATION)
 
     def label(self, index: int) -> str:
         """Return a class's name; `LABEL_<index>` where `config.json` has none."""
