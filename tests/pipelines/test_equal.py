@@ -219,13 +219,18 @@ def test_a_folder_alone_gives_the_librarys_answers(row: Row, folders: Folders, l
         listed = pipe(inputs, **case.options)
         single = pipe(inputs[-1], **case.options)
         batched = pipe(inputs, batch_size=3, **case.options)
-    several = "num_return_sequences" in case.options
+        of_one = pipe(inputs[-1:], **case.options)
+        walked = pipe((one for one in inputs), batch_size=2, **case.options)
+        assert iter(walked) is walked
+        walked = list(walked)
     for item, output in zip(normalise(case.task, inputs)[0], listed, strict=True):
-        if not several:
+        if "num_return_sequences" not in case.options:
             check_output(case.task, output, item, options=case.options)
     assert_equal([flat(output) for output in listed], expected, inputs=case.inputs)
     assert_close(flat(single), expected[-1])
-    assert_close([flat(output) for output in batched], expected)
+    assert_close([flat(output) for output in of_one], expected[-1:])
+    for several in (batched, walked):
+        assert_close([flat(output) for output in several], expected)
 
 
 STREAMED = [row for row in ROWS if row.case.task == "text-generation" and not row.case.options]

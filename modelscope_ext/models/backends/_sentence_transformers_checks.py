@@ -237,7 +237,7 @@ def check_report(reports: Sequence[str], native: Any, place: Any, kind: str, *, 
     problems = [
         f"{what} {listing(map(printable, names), 6)}"
         for what, names in (
-            ("the weights lack, or have in another shape,", made_up),
+            ("the weights lack (or have in another shape)", made_up),
             ("the weights hold what has no place in the model:", extra),
         )
         if names

@@ -23,7 +23,7 @@ from modelscope_ext.models.backends.sentence_transformers_ import SentenceTransf
 from modelscope_ext.models.resolution import Resolution, Source, Weights
 from modelscope_ext.safety.grants import Grants
 from modelscope_ext.testing.conformance import BackendConformance
-from tests.equality import assert_equal
+from tests.equality import assert_close, assert_equal
 
 pytestmark = pytest.mark.pt
 
@@ -257,6 +257,37 @@ def test_save_writes_what_load_reads(built, tmp_path):
     found = BACKEND.predict(load(tmp_path / "saved"), "feature-extraction", TEXTS)
     np.testing.assert_array_equal(np.stack(found), np.stack(BACKEND.predict(loaded, "feature-extraction", TEXTS)))
     assert not (tmp_path / "saved" / "README.md").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        *(
+            (name, task)
+            for name in ("mean", "cls", "joined", "dense")
+            for task in BACKEND.tasks
+            if task != "text-ranking"
+        ),
+        ("ranker", "text-ranking"),
+    ],
+)
+def test_what_is_saved_is_the_same_model(built, name, task, tmp_path):
+    """The same decisions and answers, and an answer comes as it was asked for."""
+    from modelscope_ext import pipeline, resolve
+
+    inputs = {"feature-extraction": TEXTS, "sentence-similarity": SIMILAR, "text-ranking": RANKED}[task]
+    with pipeline(task, built(name), device="cpu") as pipe:
+        before, answers = pipe.resolution, pipe(inputs)
+        assert_close(pipe(inputs[0]), answers[0])
+        assert_close(pipe(inputs[:1]), answers[:1])
+        assert_close(list(pipe((one for one in inputs), batch_size=2)), answers)
+        pipe.model.save_pretrained(tmp_path / "saved")
+    after = resolve(tmp_path / "saved")
+    for field in ("backend", "framework", "tasks", "default_task", "model_type"):
+        assert getattr(after, field) == getattr(before, field), field
+    with pipeline(model=tmp_path / "saved", device="cpu") as again:
+        assert again.task == task
+        assert_close(again(inputs), answers)
 
 
 @pytest.mark.parametrize(
