@@ -72,7 +72,8 @@ def takes(schema: Schema) -> str:
     for alias, name in schema.aliases.items():
         other.setdefault(name, []).append(alias)
     said = "; ".join(f"{', '.join(f'`{a}`' for a in names)} for `{name}`" for name, names in other.items())
-    return f"a dict, or these names as arguments: {', '.join(fields)}" + (f" (also {said})" if said else "")
+    alone = f"`{schema.lead}` alone, or " if schema.lead else ""
+    return f"{alone}a dict, or these names as arguments: {', '.join(fields)}" + (f" (also {said})" if said else "")
 
 
 def options(backend: Backend, task: str) -> str:
@@ -112,7 +113,7 @@ def outputs() -> list[str]:
 
 def page() -> str:
     every = backends()
-    served = {task: [b for b in every if task in b.tasks] for task in TASKS if any(task in b.tasks for b in every)}
+    served = {task: [b for b in every if task in b.tasks] for task in SCHEMAS if any(task in b.tasks for b in every)}
     lines = [HEAD.format(kinds=kinds())]
     for field in dict.fromkeys((*FIELDS, *(TASKS[task] for task in served))):
         here = [task for task in served if TASKS[task] == field]
@@ -123,9 +124,11 @@ def page() -> str:
     lines += ["## Types of outputs", "", *outputs(), "## Options of generation", ""]
     lines += [", ".join(f"`{name}`" for name in GENERATION) + ".", ""]
     lines += ["`seed` is ours: it sets the random numbers of this call only.", ""]
-    undescribed = [task for task in served if task not in SCHEMAS]
-    if undescribed:
-        lines += ["Without a schema, as their library takes and gives them: " + ", ".join(undescribed) + ".", ""]
+    lines += ["## Tasks without a schema", "", "Taken and given as their library does.", ""]
+    for backend in every:
+        rest = [task for task in backend.tasks if task not in SCHEMAS]
+        if rest:
+            lines += [f"- `{backend.name}`: {', '.join(sorted(rest))}."]
     return "\n".join(lines).rstrip() + "\n"
 
 
