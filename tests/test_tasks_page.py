@@ -16,7 +16,6 @@ def test_the_page_is_current():
 
 def test_every_task_that_a_backend_serves_is_on_it_with_an_input_and_an_output():
     from modelscope_ext import BACKENDS
-
     from modelscope_ext.models.schemas import SCHEMAS
 
     text = (ROOT / "docs" / "tasks.md").read_text("utf-8")

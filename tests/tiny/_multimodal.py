@@ -250,13 +250,7 @@ def colpali():
     return _spread(model, 4.0), [processor]
 
 
-def colqwen2():
-    """A retriever of pages whose number of vectors follows the size of the page."""
-    from transformers import ColQwen2Config, ColQwen2ForRetrieval, ColQwen2Processor, Qwen2VLImageProcessorPil
-
-    tokenizer = lm_tokenizer(page=True)
-    images = Qwen2VLImageProcessorPil(patch_size=4, min_pixels=64, max_pixels=1024, merge_size=2, temporal_patch_size=1)
-    processor = ColQwen2Processor(images, tokenizer)
+def _qwen2_vl_config(tokenizer):
     of = tokenizer.convert_tokens_to_ids
     text = {
         "model_type": "qwen2_vl_text",
@@ -280,8 +274,7 @@ def colqwen2():
         "spatial_merge_size": 2,
         "temporal_patch_size": 1,
     }
-    vlm = {
-        "model_type": "qwen2_vl",
+    return {
         "text_config": text,
         "vision_config": vision,
         "image_token_id": of("<|image_pad|>"),
@@ -289,5 +282,30 @@ def colqwen2():
         "vision_start_token_id": of("<|vision_start|>"),
         "vision_end_token_id": of("<|vision_end|>"),
     }
-    model = ColQwen2ForRetrieval(ColQwen2Config(vlm_config=vlm, embedding_dim=8))
-    return _spread(model, 4.0), [processor]
+
+
+def _qwen2_vl_images(**options):
+    from transformers import Qwen2VLImageProcessorPil
+
+    return Qwen2VLImageProcessorPil(
+        patch_size=4, min_pixels=64, max_pixels=1024, merge_size=2, temporal_patch_size=1, **options
+    )
+
+
+def qwen2_vl():
+    """A chat model whose processor needs torchvision, as published folders name it."""
+    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+
+    tokenizer = lm_tokenizer(page=True)
+    model = Qwen2VLForConditionalGeneration(Qwen2VLConfig(**_qwen2_vl_config(tokenizer)))
+    return model, [tokenizer, _qwen2_vl_images(processor_class="Qwen2VLProcessor")]
+
+
+def colqwen2():
+    """A retriever of pages whose number of vectors follows the size of the page."""
+    from transformers import ColQwen2Config, ColQwen2ForRetrieval, ColQwen2Processor
+
+    tokenizer = lm_tokenizer(page=True)
+    processor = ColQwen2Processor(_qwen2_vl_images(), tokenizer)
+    vlm = {"model_type": "qwen2_vl", **_qwen2_vl_config(tokenizer)}
+    return _spread(ColQwen2ForRetrieval(ColQwen2Config(vlm_config=vlm, embedding_dim=8)), 4.0), [processor]

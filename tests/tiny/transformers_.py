@@ -54,6 +54,7 @@ FAMILIES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "image-to-image": (_vision.image_to_image, ("image-to-image",)),
     "image-text-to-text": (_multimodal.image_text_to_text, ("image-text-to-text", "any-to-any", "video-text-to-text")),
     "visual-document-retrieval": (_multimodal.colpali, ("visual-document-retrieval",)),
+    "qwen2-vl": (_multimodal.qwen2_vl, ("image-text-to-text",)),
     "colqwen2": (_multimodal.colqwen2, ("visual-document-retrieval",)),
     "audio-text-to-text": (_multimodal.audio_text_to_text, ("audio-text-to-text", "any-to-any")),
     "image-to-text": (_multimodal.image_to_text, ("image-to-text",)),

@@ -96,21 +96,25 @@ class Transformers(Backend):
         row = _row(task) if task else None
         where = Folder(folder / (options.get("subfolder") or ""), str(resolution.source), grants)
         parts: dict[str, Any] = {"folder": where, "task": task}
-        steps = 1 + len(row.parts if row else ())
-        with loading(), contained():
-            self.report("Loading weights", 0, steps)
-            model = load_model(where, resolution, task, options)
+        kinds = row.parts if row else ()
+
+        def load_parts() -> None:
             for name in ("tokenizer", "processor"):
                 if options.get(name) is not None:
                     parts[kind_of(options[name]) or name] = options[name]
-            for number, kind in enumerate(row.parts if row else (), 1):
-                self.report(f"Loading {kind.replace('_', ' ')}", number, steps)
+            for number, kind in enumerate(kinds):
+                self.report(f"Loading {kind.replace('_', ' ')}", number, len(kinds) + 1)
                 if not kind.endswith("?") and not _has(parts, kind):
                     part = load_part(where, kind)
                     parts[kind_of(part) or kind] = part
+            self.report("Loading weights", len(kinds), len(kinds) + 1)
+
+        with loading(), contained():
+            # The parts come first: what they lack is said before gigabytes are read.
+            model = load_model(where, resolution, task, options, before_weights=load_parts)
             if parts.get("decision_config") is not None and hasattr(model, "decision_config"):
                 model.decision_config = parts["decision_config"]
-            self.report("Loaded", steps, steps)
+            self.report("Loaded", len(kinds) + 1, len(kinds) + 1)
         return Loaded(model, parts, str(model.device))
 
     def predict(self, native: Any, task: str, inputs: Sequence[Any], **options: Any) -> Sequence[Any]:

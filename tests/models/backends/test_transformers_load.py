@@ -325,10 +325,21 @@ def test_progress_is_reported_in_steps(classifier: Path, monkeypatch: pytest.Mon
     seen: list[tuple[str, int, int]] = []
     monkeypatch.setattr(Transformers, "progress", staticmethod(lambda *step: seen.append(step)))
     load(classifier, "text-classification")
-    assert seen == [("Loading weights", 0, 2), ("Loading tokenizer", 1, 2), ("Loaded", 2, 2)]
+    assert seen == [("Loading tokenizer", 0, 2), ("Loading weights", 1, 2), ("Loaded", 2, 2)]
 
 
 # parts
+
+
+def test_a_package_that_a_processor_needs_is_said_before_the_weights_are_read(tmp_path: Path) -> None:
+    """Qwen2-VL's processor takes its video processor along, which needs torchvision, for pictures too."""
+    from importlib.util import find_spec
+
+    assert find_spec("torchvision") is None
+    folder = make("qwen2-vl", tmp_path / "m")
+    (folder / "model.safetensors").write_bytes(b"never read")
+    with pytest.raises(MissingRequirement, match=r"Qwen2VLVideoProcessor requires.*pip install torchvision"):
+        load(folder, "image-text-to-text")
 
 
 def test_no_tokenizer(classifier: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,7 +165,8 @@ def missing_package(folder: Folder, what: str, error: Exception) -> ModelScopeEx
             f"{folder.name}: its weights are quantised with {method}, which needs a package that is not installed: "
             f'pip install "{package}" (transformers says: {detail})'
         )
-    name = getattr(error, "name", None)
+    said = re.search(r"requires the (\w+) library", detail)
+    name = getattr(error, "name", None) or (said and said[1].lower())
     advice = f" pip install {name}" if name else ""
     return MissingRequirement(f"{folder.name}: {what} cannot be read without a further package: {detail}{advice}")
 

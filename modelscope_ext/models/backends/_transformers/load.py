@@ -36,7 +36,13 @@ _NO_ADAPTER = "(no adapter)"
 _DTYPES |= {"fp64": "float64", "double": "float64"}
 
 
-def load_model(folder: Folder, resolution: Resolution, task: str | None, options: Mapping[str, Any]) -> Any:
+def load_model(
+    folder: Folder,
+    resolution: Resolution,
+    task: str | None,
+    options: Mapping[str, Any],
+    before_weights: Callable[[], None] = lambda: None,
+) -> Any:
     """Return the model for `task`, on its device, in evaluation mode, with all its weights read.
 
     Args:
@@ -46,6 +52,7 @@ def load_model(folder: Folder, resolution: Resolution, task: str | None, options
         options: `device`, `device_map`, `dtype`, `variant`, `allow_missing_weights`, `attn_implementation`,
             `quantization_config`, `max_memory`, `offload_folder`, `num_labels`, `id2label`, `supplied`,
             `without_adapter`; None where the caller said nothing.
+        before_weights: Called once everything else is settled.
 
     Raises:
         WeightsMismatch: Weights are missing, left over or of another shape.
@@ -78,6 +85,7 @@ def load_model(folder: Folder, resolution: Resolution, task: str | None, options
         keywords["adapter_kwargs"] = {"subfolder": _NO_ADAPTER}
     device = _place(folder, keywords, options)
     reader = _reader(auto, folder)
+    before_weights()
     model, info = read(folder, "its weights", lambda: reader(str(folder.path), **keywords))
     drop_random_pooler(model, info, task)
     check_weights(model, info, folder.name, auto.__name__, strict=strict, supplied=options.get("supplied") or ())
