@@ -103,6 +103,15 @@ CASES = [
             {"question": "what sat?", "context": "the big red cat sat on the small blue mat"},
         ],
     ),
+    Case(
+        "question-answering",
+        "question-answering",
+        [
+            {"question": "who lives in paris?", "context": " ".join(TEXTS * 4)},
+            {"question": "what sat?", "context": " ".join(TEXTS[::-1] * 5) + " the fish eats the bird"},
+        ],
+        {"max_seq_len": 32, "doc_stride": 8},
+    ),
     Case("text-generation", "text-generation", TEXTS),
     Case("text-generation", "text-generation", TEXTS, {"max_new_tokens": 3, "return_full_text": False}),
     Case("text-generation", "text-generation", [chat("hello"), chat("who are you")], note=":chat"),
@@ -351,17 +360,21 @@ def choice(folder, x, o):
     return [{"index": i, "score": scores[i], "choice": x["choices"][i]} for i in order]
 
 def answer(folder, x, o):
-    """The best span by brute force over all pairs of context tokens, widened to words."""
+    """The best span by brute force over all pairs of context tokens of all windows, widened to words."""
     model, tok = T.AutoModelForQuestionAnswering.from_pretrained(folder), T.AutoTokenizer.from_pretrained(folder)
-    enc = tok(x["question"], x["context"], return_tensors="pt")
-    out, kinds = model(**enc), enc.sequence_ids(0)
-    takes = [i for i, k in enumerate(kinds) if k == 1]
-    weigh = [0, *takes]
-    starts = dict(zip(weigh, out.start_logits[0, weigh].softmax(0).tolist()))
-    ends = dict(zip(weigh, out.end_logits[0, weigh].softmax(0).tolist()))
-    score, i, j = max((starts[i] * ends[j], i, j) for i in takes for j in takes if i <= j < i + 15)
-    a = enc.word_to_chars(0, enc.token_to_word(0, i), 1).start
-    b = enc.word_to_chars(0, enc.token_to_word(0, j), 1).end
+    enc = tok(x["question"], x["context"], return_tensors="pt", truncation="only_second", padding=True,
+              max_length=o.get("max_seq_len", 64), stride=o.get("doc_stride", 32), return_overflowing_tokens=True)
+    found = []
+    for w in range(len(enc["input_ids"])):
+        out = model(**{k: enc[k][w : w + 1] for k in ("input_ids", "token_type_ids", "attention_mask")})
+        takes = [i for i, k in enumerate(enc.sequence_ids(w)) if k == 1]
+        weigh = [0, *takes]
+        starts = dict(zip(weigh, out.start_logits[0, weigh].softmax(0).tolist()))
+        ends = dict(zip(weigh, out.end_logits[0, weigh].softmax(0).tolist()))
+        found += [(starts[i] * ends[j], -w, -i, -j) for i in takes for j in takes if i <= j < i + 15]
+    score, w, i, j = max(found)
+    a = enc.word_to_chars(-w, enc.token_to_word(-w, -i), 1).start
+    b = enc.word_to_chars(-w, enc.token_to_word(-w, -j), 1).end
     return {"score": score, "start": a, "end": b, "answer": x["context"][a:b]}
 
 def seq2seq(key):
