@@ -30,6 +30,19 @@ for _name in [n for n in os.environ if n.startswith("MODELSCOPE_EXT_")]:
     del os.environ[_name]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take the file that says what was proven (`tests/recorder.py`)."""
+    parser.addoption("--record-compatibility", type=Path, metavar="FILE", help="write what was proven, as JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Record where that is asked for."""
+    if (path := config.getoption("--record-compatibility")) is not None:
+        from tests.recorder import Recorder
+
+        config.pluginmanager.register(Recorder(config, path.absolute()))
+
+
 @pytest.fixture(autouse=True)
 def no_sockets(request: pytest.FixtureRequest) -> Iterator[None]:
     """Block every socket but Unix ones; a test that serves a hub on localhost is marked `enable_socket`."""

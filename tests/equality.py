@@ -10,16 +10,19 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["TOLERANCE", "assert_close", "assert_equal", "assert_telling", "decisions"]
+__all__ = ["OBSERVERS", "TOLERANCE", "assert_close", "assert_equal", "assert_telling", "decisions"]
 
 #: Largest difference of two numbers that count as equal.
 TOLERANCE = 1e-4
 
 #: Numbers of a telling case are further apart than this many tolerances.
 _APART = 100
+
+#: Told what ours was found equal to, `library=True` where that can only be the library's: see `tests/recorder.py`.
+OBSERVERS: list[Callable[..., None]] = []
 
 #: What an answer decides: the best row of a list with scores, or each row where rows are what was found.
 _BEST = ("label", "token", "answer", "index")
@@ -41,12 +44,16 @@ def assert_equal(
     assert len(ours) == len(theirs), f"{len(ours)} answers, not {len(theirs)}"
     assert_telling(theirs, inputs=inputs, tolerance=tolerance)
     assert_close(list(ours), list(theirs), tolerance)
+    for tell in OBSERVERS:
+        tell(theirs, library=True)
 
 
 def assert_close(ours: Any, theirs: Any, tolerance: float = TOLERANCE) -> None:
     """Fail at the first place where two values differ: a number by more than `tolerance`, anything else at all."""
     found = next(_differences(ours, theirs, tolerance, "answers"), None)
     assert found is None, found
+    for tell in OBSERVERS:
+        tell(theirs, library=False)
 
 
 def assert_telling(answers: Sequence[Any], *, inputs: Sequence[Any] = (), tolerance: float = TOLERANCE) -> None:

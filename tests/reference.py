@@ -19,9 +19,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from typing import Any
 
-__all__ = ["OFFLINE", "in_process", "reference"]
+__all__ = ["OBSERVERS", "OFFLINE", "in_process", "reference"]
+
+#: Told every answer of `reference`: see `tests/recorder.py`.
+OBSERVERS: list[Callable[[Any], None]] = []
 
 #: Environment of every process that a test starts: no network, no bars, no telemetry, one thread.
 OFFLINE = {
@@ -143,13 +147,15 @@ def reference(script: str, arg: Any = None, *, fresh: bool = False) -> Any:
     Raises:
         RuntimeError: The script failed; its traceback is in the message.
     """
-    if not fresh:
-        return _shared.ask(script, arg)
-    worker = _Worker()
+    worker = _Worker() if fresh else _shared
     try:
-        return worker.ask(script, arg)
+        answer = worker.ask(script, arg)
     finally:
-        worker.close()
+        if fresh:
+            worker.close()
+    for tell in OBSERVERS:
+        tell(answer)
+    return answer
 
 
 def in_process(script: str, arg: Any = None) -> Any:

@@ -1,7 +1,7 @@
 """On a machine with a CUDA device: the same answers as on the CPU, and the device's memory given back.
 
-Marked `long`: run by `make test-long`. Where there is no device these tests say so and do not run. What ran, and on
-which card, is printed at the end (`-s`), for the docs.
+Marked `long`: run by `make test-long`. Where there is no device these tests say so and do not run. For the column GPU
+of docs/compatibility.md: ``pytest -m long tests/gpu --record-compatibility=.compat/gpu.json``.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from modelscope_ext import pipeline
 from modelscope_ext.models.schemas import check_output
+from tests.equality import assert_close
 from tests.models.backends.transformers_cases import CASES, Case, flat, opened, write_media
 from tests.tiny import sentence_transformers_, transformers_
 
@@ -48,21 +48,15 @@ def built(case: Case, root: Path) -> Path:
     return folder if folder.exists() else transformers_.build(case.family, folder, seed=case.seed)
 
 
-def assert_close(here: Any, there: Any, tolerance: float = 1e-3) -> None:
+def assert_alike(here: Any, there: Any, tolerance: float = 1e-3) -> None:
     """Compare answers; texts may differ in their letters, for a near tie is decided by the last digit of a sum."""
-    if isinstance(here, dict):
-        assert here.keys() == there.keys()
-        for key in here:
-            if key not in TEXTS:
-                assert_close(here[key], there[key], tolerance)
-    elif isinstance(here, list):
-        assert len(here) == len(there)
-        for a, b in zip(here, there, strict=True):
-            assert_close(a, b, tolerance)
-    elif isinstance(here, float):
-        assert here == pytest.approx(there, abs=tolerance, rel=tolerance)
-    else:
-        assert type(here) is type(there)
+    assert_close(_without_texts(here), _without_texts(there), tolerance)
+
+
+def _without_texts(answer: Any) -> Any:
+    if isinstance(answer, dict):
+        return {key: _without_texts(value) for key, value in answer.items() if key not in TEXTS}
+    return [_without_texts(one) for one in answer] if isinstance(answer, list) else answer
 
 
 def device_of(pipe: Any) -> set[str]:
@@ -78,11 +72,11 @@ def test_every_task_runs_on_the_device(case: Case, root: Path, torch: Any) -> No
         for answer in found:
             if "num_return_sequences" not in case.options:
                 check_output(case.task, answer, options=case.options)
-        assert_close(flat(there(inputs[0], **case.options)), flat(found[0]))
+        assert_alike(flat(there(inputs[0], **case.options)), flat(found[0]))
     with pipeline(case.task, built(case, root), backend="transformers", device="cpu") as here:
         expected = here(inputs, **case.options)
     if case.task not in ("object-detection", "mask-generation", "keypoint-matching", "image-segmentation"):
-        assert_close([flat(answer) for answer in found], [flat(answer) for answer in expected])
+        assert_alike([flat(answer) for answer in found], [flat(answer) for answer in expected])
 
 
 CLASSIFIED = [case for case in CHOSEN if case.task in ("text-classification", "image-classification")]
@@ -119,7 +113,7 @@ def test_a_device_map_spreads_over_the_device_and_the_cpu(tmp_path: Path, torch:
     spread = {"bert.embeddings": "cpu", "bert.encoder": 0, "bert.pooler": 0, "classifier": "cpu"}
     with pipeline(model=folder, device_map=spread) as pipe, pipeline(model=folder, device="cpu") as here:
         assert pipe.model.native.hf_device_map == spread
-        assert_close(pipe(["good film", "bad"]), here(["good film", "bad"]))
+        assert_alike(pipe(["good film", "bad"]), here(["good film", "bad"]))
 
 
 def test_sentence_vectors_are_those_of_the_cpu(tmp_path: Path, torch: Any) -> None:
@@ -129,8 +123,7 @@ def test_sentence_vectors_are_those_of_the_cpu(tmp_path: Path, torch: Any) -> No
         want = here(texts)
     with pipeline("feature-extraction", folder, device="cuda") as there:
         got = there(texts)
-    for a, b in zip(got, want, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5)
+    assert_close(got, want, 1e-5)
 
 
 def test_a_stream_comes_from_the_device(tmp_path: Path, torch: Any) -> None:
@@ -169,7 +162,7 @@ def test_what_is_saved_from_the_device_loads_on_the_cpu(tmp_path: Path, torch: A
         expected = pipe("good film")
         pipe.model.save_pretrained(tmp_path / "saved")
     with pipeline(model=tmp_path / "saved", device="cpu") as again:
-        assert_close(again("good film"), expected)
+        assert_alike(again("good film"), expected)
 
 
 def test_a_device_that_is_not_there_is_named(tmp_path: Path, torch: Any) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tests.reference import OBSERVERS
 from tests.tiny._words import CHAT_TEMPLATE, wordpiece_vocab
 
 WIDTH = 8
@@ -53,7 +54,10 @@ def tables(name: str) -> tuple[Any, Any]:
 def expected(name: str, ids: list[int]) -> Any:
     """Return what the handmade graph says of each token, float32 [tokens, outputs]; a text's answer is their mean."""
     embedding, matrix = tables(name)
-    return embedding[ids] if matrix is None else embedding[ids] @ matrix
+    found = embedding[ids] if matrix is None else embedding[ids] @ matrix
+    for tell in OBSERVERS:
+        tell(found)
+    return found
 
 
 def write(
