@@ -15,6 +15,7 @@ from modelscope_ext.errors import (
     ConfigError,
     InstallRefused,
     MissingRequirement,
+    ModelNotFound,
     OptionError,
     RedirectRefused,
     RemoteCodeRefused,
@@ -27,6 +28,7 @@ from modelscope_ext.models.backends.modelscope_ import ModelScope, _types
 from modelscope_ext.models.decision import tables
 from modelscope_ext.models.decision.native import native_type
 from modelscope_ext.models.schemas import SCHEMAS
+from modelscope_ext.safety.grants import Grants
 
 NAFNET = {
     "framework": "pytorch",
@@ -205,6 +207,12 @@ def test_a_stage_holds_the_planned_files_and_a_configuration_of_ours(tmp_path):
     assert not root.exists()
 
 
+def test_a_missing_folder_is_not_looked_for_on_a_hub(tmp_path):
+    info = resolve(snapshot(NAFNET), installed=False)
+    with pytest.raises(ModelNotFound, match="no such folder"):
+        ModelScope().load(tmp_path / "gone", info, Grants.of())
+
+
 # What is missing, named before anything is imported or read
 
 
@@ -303,6 +311,29 @@ def test_the_process_is_left_as_found_also_after_a_failure(tmp_path, monkeypatch
     assert socket.getaddrinfo is lookup and logging.getLogger("modelscope").filters == filters
     out, err = capfd.readouterr()
     assert (out, err) == ("", "noise\n")  # what is printed goes where it disturbs no output
+
+
+@pytest.mark.pt
+def test_stdout_comes_back_after_threads_that_overlap(capfd):
+    import sys
+    import threading
+
+    from modelscope_ext.models.backends._modelscope.contain import running
+
+    plain, inside, leave = sys.stdout, threading.Event(), threading.Event()
+
+    def run():
+        with running():
+            inside.set()
+            leave.wait(10)
+
+    other = threading.Thread(target=run)
+    with running():
+        other.start()
+        inside.wait(10)
+    leave.set()
+    other.join()
+    assert sys.stdout is plain
 
 
 @pytest.mark.pt

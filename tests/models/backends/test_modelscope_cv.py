@@ -226,6 +226,29 @@ class BrandNew(NAFNetForImageDenoise):
             assert model.predict("image-denoising", pictures())
 
 
+def test_a_class_that_asks_a_hub_is_refused_at_once(copied):
+    import time
+
+    folder = copied("nafnet-denoise")
+    network = json.loads((folder / "configuration.json").read_text())["model"]["network_g"]
+    edit(folder, allow_remote=True, model={"type": "asking", "network_g": network})
+    (folder / "ms_wrapper.py").write_text("""
+from modelscope.hub.snapshot_download import snapshot_download
+from modelscope.models.builder import MODELS
+from modelscope.models.cv.image_denoise import NAFNetForImageDenoise
+
+@MODELS.register_module("image-denoising", module_name="asking")
+class Asking(NAFNetForImageDenoise):
+    def __init__(self, model_dir, *args, **kwargs):
+        super().__init__(model_dir, *args, **kwargs)
+        snapshot_download("damo/backbone")
+""")
+    start = time.monotonic()
+    with pytest.raises(RedirectRefused, match=r"modelscope.* for more than the folder holds. No connection was made"):
+        Model.from_pretrained(folder, trust_remote_code=True)
+    assert time.monotonic() - start < 10  # a relative path or an open network would wait for 15 s and more
+
+
 def test_what_no_type_takes_is_refused(built):
     for name, value in {"dtype": "float16", "device_map": "auto", "variant": "fp16", "sequence_length": 4}.items():
         with pytest.raises(OptionError, match=name):

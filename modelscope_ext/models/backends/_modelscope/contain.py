@@ -15,7 +15,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, redirect_stdout
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from modelscope_ext.utils.requirement import is_installed
 
 __all__ = ["Asked", "loading", "offline", "running"]
 
+_LOADING = threading.RLock()
+#: Guards the counters below, for moments only.
 _LOCK = threading.RLock()
 #: torch reads both when a file is loaded; the first makes every load one of tensors only, the second undoes that.
 _FORCE, _UNDO = "TORCH_FORCE_WEIGHTS_ONLY_LOAD", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
@@ -54,10 +56,10 @@ def loading(*, pickles: bool, code: Path | None = None) -> Iterator[Asked]:
         pickles: Whether the caller permits full unpickling.
         code: Where copies of the model's own code go, if it may run.
     """
-    with _LOCK, ExitStack() as stack:
+    with _LOADING, ExitStack() as stack:
+        stack.enter_context(running())  # outside, so that another thread's silence cannot outlive ours
         stack.enter_context(_same_process())
         stack.enter_context(_no_collector())
-        stack.enter_context(running())
         if not pickles:
             stack.enter_context(_tensors_only())
         if code is not None:
@@ -72,10 +74,31 @@ def running() -> Iterator[None]:
     mine = _Passes()
     theirs.addFilter(mine)
     try:
-        with redirect_stdout(sys.stderr), _quiet_transformers():
+        with _printing_to_stderr(), _quiet_transformers():
             yield
     finally:
         theirs.removeFilter(mine)
+
+
+#: How many threads are inside `_printing_to_stderr`, and what was stdout and took its place.
+_printing: dict[str, Any] = {"depth": 0}
+
+
+@contextmanager
+def _printing_to_stderr() -> Iterator[None]:
+    """Let stdout be stderr until the last of all threads inside has left."""
+    with _LOCK:
+        if not _printing["depth"]:
+            _printing.update(plain=sys.stdout, ours=sys.stderr)
+            sys.stdout = sys.stderr
+        _printing["depth"] += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _printing["depth"] -= 1
+            if not _printing["depth"] and sys.stdout is _printing["ours"]:
+                sys.stdout = _printing["plain"]
 
 
 class _Passes(logging.Filter):
