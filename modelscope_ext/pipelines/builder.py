@@ -222,7 +222,7 @@ def _kind(model: Model, task: str | None, name: str | None) -> Any:
     entry = PIPELINES.select(task=task, backend=model.backend, framework=model.framework, model_type=kind)
     if entry is not None:
         return entry.load()
-    declared = model.config.get("pipeline")
+    declared = model._configuration.get("pipeline")  # `config` would import what completes it
     native = declared.get("type") if isinstance(declared, Mapping) else None
     if isinstance(native, str) and any(one.name == native for one in PIPELINES):
         return PIPELINES.get(native, **({"task": task} if task else {}))

@@ -43,7 +43,7 @@ def predict_raw(folder, task, inputs):
 
 
 def test_an_unknown_task_lists_the_known(fixture):
-    with pytest.raises(OptionError, match="It serves: feature-extraction"):
+    with pytest.raises(OptionError, match="It serves: audio-classification"):
         Onnx().predict(load(fixture("feature-extraction")), "text-to-image", ["a"])
 
 

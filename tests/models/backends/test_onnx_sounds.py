@@ -166,7 +166,7 @@ def test_labels_of_recordings_and_their_batches(folder):
     assert_close(predict(place, "audio-classification", sounds, batch_size=4), alone)
     assert_close(predict(place, "audio-classification", sounds[::-1]), alone[::-1])
     assert [len(one) for one in predict(place, "audio-classification", sounds, top_k=2)] == [2] * 4
-    with pytest.raises(OptionError, match="a recording has no samples"):
+    with pytest.raises(OptionError, match=r"got shape \(0,\)"):
         predict(place, "audio-classification", [{"raw": np.zeros(0, np.float32), "sampling_rate": 8000}])
 
 

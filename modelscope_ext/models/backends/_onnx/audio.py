@@ -86,7 +86,7 @@ def speech_recognition(bundle: Bundle, inputs: Sequence[Any], options: Mapping[s
 
 
 def _timed(piece: Piece, seconds: float) -> dict[str, Any]:
-    return {"text": piece.text, "timestamp": (piece.start * seconds, piece.end * seconds)}
+    return {"text": piece.text, "timestamp": [piece.start * seconds, piece.end * seconds]}
 
 
 def _pieces(count: int, step: int, rate: int, options: Mapping[str, Any]) -> Iterator[tuple[int, int, int, int]]:
