@@ -193,7 +193,7 @@ def read_item(task: str, text: str) -> Any:
         raise OptionError(f"{task} takes {_shape(schema)}, got {text[:80]!r}")
     # A text that merely begins with a bracket stays text.
     is_chat = isinstance(value, list) and all(isinstance(m, dict) for m in value)
-    is_text = schema.input in ("pair", "chat") and not isinstance(value, dict) and not (is_chat and value)
+    is_text = schema.input in ("pair", "chat", "talk") and not isinstance(value, dict) and not (is_chat and value)
     return text if is_text and not is_json else value
 
 

@@ -219,6 +219,8 @@ def _opened_piece(piece: Any, web: Web) -> Any:
     if kind not in ("image", "audio", "video"):
         return piece
     given = next((piece[k] for k in (kind, "path", "url") if piece.get(k) is not None), None)
+    if given is None and isinstance(piece.get("base64"), str):
+        given = f"data:;base64,{piece['base64']}"
     return {"type": kind} if given is None else {"type": kind, kind: KINDS[kind].bring(given, web)}
 
 

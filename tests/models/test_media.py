@@ -258,6 +258,7 @@ def test_media_of_a_chat_are_opened_and_the_caller_keeps_his_own(tmp_path):
         {"type": "image", "image": str(path)},
         {"type": "image", "url": url},
         {"type": "image_url", "image_url": {"url": url}},
+        {"type": "image", "base64": base64.b64encode(png()).decode()},
         {"type": "audio", "audio": [0.0, 0.5]},
         {"type": "text", "text": "what?"},
         "plain",
@@ -268,9 +269,9 @@ def test_media_of_a_chat_are_opened_and_the_caller_keeps_his_own(tmp_path):
         assert single
         [message] = item
         kinds = [piece["type"] for piece in message["content"]]
-        assert kinds == ["image", "image", "image", "audio", "text", "text"]
-        assert all(np.array_equal(np.asarray(piece["image"]), PIXELS) for piece in message["content"][:3])
-        assert message["content"][3]["audio"]["raw"].tolist() == [0.0, 0.5]
+        assert kinds == ["image", "image", "image", "image", "audio", "text", "text"]
+        assert all(np.array_equal(np.asarray(piece["image"]), PIXELS) for piece in message["content"][:4])
+        assert message["content"][4]["audio"]["raw"].tolist() == [0.0, 0.5]
     assert pieces[0] == {"type": "image", "image": str(path)}
     web = {"role": "user", "content": [{"type": "image", "image": "https://h.org/a.png"}]}
     with pytest.raises(OptionError, match="is a URL, and inputs are fetched only where you say so"):
