@@ -6,7 +6,6 @@ its own, and draws random numbers while it builds a network. None of that may re
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import random
@@ -59,7 +58,6 @@ def loading(*, pickles: bool, code: Path | None = None) -> Iterator[Asked]:
     with _LOADING, ExitStack() as stack:
         stack.enter_context(running())  # outside, so that another thread's silence cannot outlive ours
         stack.enter_context(_same_process())
-        stack.enter_context(_no_collector())
         if not pickles:
             stack.enter_context(_tensors_only())
         if code is not None:
@@ -115,17 +113,6 @@ def _quiet_transformers() -> Any:
     from modelscope_ext.models.backends._transformers.quiet import quiet
 
     return quiet()
-
-
-@contextmanager
-def _no_collector() -> Iterator[None]:
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 @contextmanager
