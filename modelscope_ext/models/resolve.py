@@ -139,7 +139,7 @@ def decide(evidence: Evidence, asked: Asked, *, installed: bool = True, variant:
     because = _reasons(match, framework_reasons, choice.because, entry)
     weights = choose_weights(evidence, match, framework, variant)
     chosen = choice_finding(evidence, weights)
-    findings += [chosen] if chosen else []
+    findings += [*([chosen] if chosen else []), *_elsewhere(evidence, match)]
     needs = requirements(evidence, match, weights.quantization, entry)
     return Resolution(
         source=evidence.source,
@@ -247,6 +247,16 @@ def _contradictions(pool: list[Match]) -> list[Finding]:
             text += chosen.because[0].text
             found.append(Finding(code, "info", fact.file, fact.key, text))
     return found
+
+
+def _elsewhere(evidence: Evidence, match: Match) -> Iterator[Finding]:
+    """Another source that configuration.json names as where the model was made from; only ModelScope would open it."""
+    for fact in evidence.declared.get("pretrained", ()):
+        if isinstance(fact.value, str) and match.backend != "modelscope":
+            text = (
+                f"{printable(fact.value)} is another source; {match.backend} does not need it, and it is never opened"
+            )
+            yield Finding("other-source", "info", fact.file, fact.key, text)
 
 
 def _reasons(

@@ -46,6 +46,23 @@ def build(name: str, folder: str | Path, *, seed: int = 0, **save_options: Any) 
     return target
 
 
+def build_lora(folder: str | Path, family: str = "stable-diffusion", *, seed: int = 1, zero: bool = False) -> Path:
+    """Write low-rank weights for the UNet of a tiny pipeline into `folder`, and nothing else."""
+    import torch
+    from peft import LoraConfig, get_peft_model_state_dict
+
+    pipe = make(family)
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.manual_seed(seed)
+        pipe.unet.add_adapter(LoraConfig(r=2, lora_alpha=8, target_modules=["to_q", "to_k", "to_v"]))
+        for name, weight in pipe.unet.named_parameters():
+            if "lora_B" in name:
+                weight.data.zero_() if zero else weight.data.normal_(std=2.0)
+        layers = get_peft_model_state_dict(pipe.unet)
+        type(pipe).save_lora_weights(str(folder), unet_lora_layers=layers)
+    return Path(folder)
+
+
 def make(name: str, *, seed: int = 0) -> Any:
     """Return the tiny pipeline `name`."""
     import torch

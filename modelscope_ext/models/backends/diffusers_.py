@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from modelscope_ext.errors import OptionError
 from modelscope_ext.models.backend import Backend, Loaded
 from modelscope_ext.models.backends._diffusers.tasks import ROWS
 from modelscope_ext.models.decision.pipeline_index import INDEX, PipelineIndex
-from modelscope_ext.models.resolution import Match, Resolution
+from modelscope_ext.models.resolution import BaseReference, Match, Resolution
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
@@ -33,6 +34,7 @@ class Diffusers(Backend):
     install: ClassVar[str] = 'pip install "modelscope-ext[diffusers]"'
     options: ClassVar[Mapping[str, str]] = {
         "scheduler": "another scheduler made of the settings of the folder's own, e.g. 'DDIMScheduler'",
+        "lora_scale": "how strongly low-rank weights (LoRA) change their base, 1.0 by default",
     }
     call_options: ClassVar[Mapping[str, tuple[str, ...]]] = {task: row.options for task, row in ROWS.items()}
     tasks: ClassVar[tuple[str, ...]] = tuple(ROWS)
@@ -43,10 +45,20 @@ class Diffusers(Backend):
 
         return recognise_one("diffusers", evidence)
 
+    def base(self, evidence: Evidence) -> BaseReference | None:
+        """Return what a folder of low-rank weights alone calls its base: in its card, or in the weights' metadata."""
+        from modelscope_ext.models.backends._diffusers.lora import reference
+
+        return reference(evidence)
+
     def files(self, resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:
         """Return the files of the components that the index names, one variant of each, and nothing else."""
         from modelscope_ext.models.backends._diffusers.folder import planned
+        from modelscope_ext.models.backends._diffusers.lora import lora_file
 
+        lora = lora_file(frozenset(snapshot.names))
+        if lora is not None:
+            return (lora,)
         document = snapshot.document(INDEX) if INDEX in snapshot and snapshot.has_text(INDEX) else None
         index = PipelineIndex.of(document)
         return planned(frozenset(snapshot.names), index, resolution.weights.variant)
@@ -69,12 +81,17 @@ class Diffusers(Backend):
         """
         from modelscope_ext.models.backends._diffusers.folder import Place
         from modelscope_ext.models.backends._diffusers.load import load_native
+        from modelscope_ext.models.backends._diffusers.lora import lora_file
         from modelscope_ext.models.backends._diffusers.placing import SPREAD, put
         from modelscope_ext.models.backends._diffusers.quiet import loading
         from modelscope_ext.models.backends._transformers.code_guard import contained
         from modelscope_ext.models.backends._transformers.load import pick_device
 
         place = Place(folder, str(resolution.source), grants, options.get("variant"))
+        if (lora := lora_file(place.names)) is not None:
+            return self._load_lora(place, lora, resolution, options)
+        if options.get("lora_scale") is not None:
+            raise OptionError(f"lora_scale: {place.name} holds no low-rank weights alone; leave it out")
         spread = options.get("device_map")
         with loading(), contained():
             device = pick_device(spread if isinstance(spread, str) and spread not in SPREAD else options.get("device"))
@@ -83,6 +100,33 @@ class Diffusers(Backend):
         index = PipelineIndex.of(place.document(INDEX))
         parts = {} if index is None else {"kind": index.kind, "own": index.module is not None}
         return Loaded(native, parts, str(device))
+
+    def _load_lora(self, place: Any, file: str, resolution: Resolution, options: Mapping[str, Any]) -> Loaded:
+        """Open the base as a source of its own and apply the low-rank weights to it."""
+        from modelscope_ext.models.backends._diffusers.lora import apply, check_installed
+        from modelscope_ext.models.backends._diffusers.quiet import loading
+        from modelscope_ext.models.base_source import is_loaded, load_base
+
+        check_installed(place)
+        lent = is_loaded(options.get("base_model"))
+        further = {} if options.get("scheduler") is None else {"scheduler": options["scheduler"]}
+        self.report("Loading the base", 0, 2)
+        further |= {"backend": self.name}
+        base = load_base(self, place.path, resolution, place.grants, options, task=resolution.default_task, **further)
+        try:
+            self.report("Applying the adapter", 1, 2)
+            with loading():
+                strict = not options.get("allow_missing_weights")
+                apply(place, base.native, file, options.get("lora_scale"), strict=strict)
+        except BaseException:
+            if lent and hasattr(base.native, "unload_lora_weights"):
+                base.native.unload_lora_weights()
+            elif not lent:
+                base.close()
+            raise
+        self.report("Loaded", 2, 2)
+        parts = {"kind": base.parts.get("kind"), "lora": (place.path, file, _named(base)), "base": base, "lent": lent}
+        return Loaded(base.native, {k: v for k, v in parts.items() if v is not None}, base.device)
 
     def check_task(self, native: Any, task: str | None) -> None:
         """Refuse a task that the pipeline's class does not serve, and any task of a single component."""
@@ -126,17 +170,38 @@ class Diffusers(Backend):
         return Loaded(native, {"tasks": (task,) if task else tasks_of(native)}, str(native.device))
 
     def save(self, native: Any, folder: Path) -> None:
-        """Write the pipeline's components as safetensors and its index into `folder`."""
+        """Write the pipeline's components as safetensors and its index into `folder`; of an adapter, its weights."""
         from modelscope_ext.models.backends._diffusers.quiet import quiet
 
+        if "lora" in native.parts:
+            from modelscope_ext.models.backends._diffusers.lora import save
+
+            save(folder, *native.parts["lora"])
+            return
         with quiet():
             native.native.save_pretrained(str(folder), safe_serialization=True)
 
     def close(self, native: Any) -> None:
         """Drop the pipelines and give cached device memory back."""
+        base = native.parts.get("base")
+        if base is not None and native.parts["lent"]:
+            native.native.unload_lora_weights()  # the caller's own pipeline, as it was
+        elif base is not None:
+            base.close()
         device, native.native = native.device, None
         native.parts.clear()
         if device != "cpu":
             import torch
 
             torch.accelerator.empty_cache()
+
+    def code(self, resolution: Resolution) -> str:
+        """Return the same in diffusers' own words: a script that runs on its own and prints one answer."""
+        from modelscope_ext.models.backends._diffusers.code import snippet
+
+        return snippet(resolution)
+
+
+def _named(base: Any) -> str:
+    """Return how the base was named."""
+    return str(base.resolution.source)

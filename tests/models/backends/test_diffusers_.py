@@ -42,7 +42,8 @@ class TestTextToImage(Conformance):
     family = "stable-diffusion"
     task = "text-to-image"
     inputs = ("a red house", "two small birds")
-    predict_options = {"seed": 3, "num_inference_steps": 2}
+    predict_options = {"seed": 3, "num_inference_steps": 2, "height": 16, "width": 16}
+    load_values = {"scheduler": "EulerDiscreteScheduler"}
     call_values = {
         "seed": 7,
         "num_inference_steps": 1,

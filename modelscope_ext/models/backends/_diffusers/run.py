@@ -49,7 +49,7 @@ class Call:
     @property
     def count(self) -> int:
         """How many answers each input gets."""
-        return int(self.options.get(self.row.several) or 1)
+        return int(self.options.get(self.row.several, 1))
 
 
 def run(call: Call, inputs: Sequence[Any], batch_size: int, *, raw: bool) -> list[Any]:
@@ -77,10 +77,14 @@ def _check(call: Call) -> None:
                 f"{call.task}: {name} takes no {printable(option)!r}.{did_you_mean(option, takes)} It takes:"
                 f" {listing(takes, 40)}."
             )
+    sides = {"height", "width"} & set(call.parameters)
+    if len(sides) == 2 and len(sides & set(call.options)) == 1:
+        raise OptionError(f"{call.task}: {name} takes height and width together, and would ignore one alone: pass both")
     if call.seed is not None and (type(call.seed) is not int or not 0 <= call.seed < 2**63):
         raise OptionError(f"seed={printable(repr(call.seed))}: expected a whole number of at least 0")
-    if call.count < 1:
-        raise OptionError(f"{call.row.several}={call.count}: expected a whole number of at least 1")
+    several = call.options.get(call.row.several, 1)
+    if type(several) is not int or several < 1:
+        raise OptionError(f"{call.row.several}={printable(repr(several))}: expected a whole number of at least 1")
 
 
 def _batches(call: Call, inputs: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
