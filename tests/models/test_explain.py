@@ -84,8 +84,12 @@ def test_a_recognised_library_shows_its_own_words() -> None:
         "",
         "model = timm.create_model(\"local-dir:\" + '(mapping)', pretrained=True)",
     ]
-    gguf = of({"m-Q4_K_M.gguf": 9, "m-Q8_0.gguf": 9}).code()
-    assert "Llama(model_path='(mapping)/m-Q4_K_M.gguf')" in gguf
+    weights = Weights("gguf", ("m-Q4_K_M.gguf",))
+    source, tasks = Source("local", path="here"), ("text-generation",)
+    assert (
+        "Llama(model_path='here/m-Q4_K_M.gguf')"
+        in Resolution(source, "ggml", "gguf", tasks, loadable=False, weights=weights).code()
+    )
 
 
 def test_a_snippet_fits_or_is_left_out() -> None:

@@ -99,7 +99,7 @@ def _write(made: Any, architecture: str, path: Path, kind: str, drop: str | None
 
 
 def tensors(made: Any) -> dict[str, Any]:
-    """Return the weights by their names in GGUF; llama.cpp keeps the rows of Llama's queries and keys in its own order."""
+    """Return the weights by their names in GGUF; Llama's queries and keys with their rows in llama.cpp's order."""
     import gguf
 
     config = made.config

@@ -162,8 +162,8 @@ def _check_kind(folder: Path, name: str, source: str, grants: Grants) -> None:
     known = tables.transformers().gguf
     if architecture not in known or "mmproj" in name.lower():
         raise BackendNotLoadable(
-            f"{printable(source)}: {printable(name)}: general.architecture: {printable(repr(architecture))} is none that"
-            f" transformers loads from GGUF ({listing(sorted(known), 40)}); {_LLAMA}"
+            f"{printable(source)}: {printable(name)}: general.architecture: {printable(repr(architecture))} is none"
+            f" that transformers loads from GGUF ({listing(sorted(known), 40)}); {_LLAMA}"
         )
 
 
@@ -212,12 +212,12 @@ def _without_bar() -> Iterator[None]:
     try:
         from transformers import modeling_gguf_pytorch_utils as theirs
     except ImportError:  # a release without the module
-        theirs = None  # type: ignore[assignment]
+        theirs = None
     bar = getattr(theirs, "tqdm", None)
     if bar is None or shows_bars():
         yield
         return
-    theirs.tqdm = partial(bar, disable=True)  # type: ignore[assignment]
+    theirs.tqdm = partial(bar, disable=True)
     try:
         yield
     finally:
