@@ -53,24 +53,32 @@ def build(
         *quantised: ``"F32"``, ``"F16"``, ``"Q8_0"``, ``"Q4_0"``, ...
         seed: Of the random weights.
         name: Of the files, with ``{}`` for the quantisation.
-        **metadata: ``arch`` writes another ``general.architecture``; ``drop`` leaves out tensors that hold it.
+        **metadata: ``arch`` writes another ``general.architecture``, ``blocks`` another number of layers; ``drop``
+            leaves out tensors that hold it.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     made = model(architecture, seed=seed)
     for kind in quantised or ("F32",):
-        _write(made, metadata.get("arch", architecture), folder / name.format(kind), kind, metadata.get("drop"))
+        _write(
+            made,
+            metadata.get("arch", architecture),
+            folder / name.format(kind),
+            kind,
+            metadata.get("drop"),
+            metadata.get("blocks"),
+        )
     return folder
 
 
-def _write(made: Any, architecture: str, path: Path, kind: str, drop: str | None) -> None:
+def _write(made: Any, architecture: str, path: Path, kind: str, drop: str | None, blocks: int | None) -> None:
     import gguf
 
     config, (tokens, merges) = made.config, vocabulary()
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name("tiny")
     writer.add_file_type(getattr(gguf.LlamaFileType, {"F32": "ALL_F32"}.get(kind, f"MOSTLY_{kind}")))
-    writer.add_block_count(config.num_hidden_layers)
+    writer.add_block_count(blocks or config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_feed_forward_length(config.intermediate_size)

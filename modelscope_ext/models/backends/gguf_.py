@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from modelscope_ext.errors import BackendNotLoadable, NotAModel, OptionError
+from modelscope_ext.errors import BackendNotLoadable, NotAModel, OptionError, WeightsMismatch
 from modelscope_ext.models.backend import Backend, Loaded
 from modelscope_ext.models.backends._transformers.tasks import ROWS
 from modelscope_ext.models.backends.transformers_ import Transformers
@@ -34,7 +34,10 @@ _ENGINE = Transformers()
 _TASKS = ("text-generation", "text2text-generation")
 #: Options of the transformers backend that make sense here.
 _OPTIONS = ("attn_implementation", "max_memory", "tokenizer")
-_GENERATION = "generation_config.json"
+#: Files that transformers reads beside a GGUF file, where there are any.
+_BESIDE = (
+    "config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+)  # fmt: skip
 
 
 class Gguf(Backend):
@@ -54,11 +57,6 @@ class Gguf(Backend):
         from modelscope_ext.models.decision.recognised import recognise_one
 
         return recognise_one(self.name, evidence)
-
-    def files(self, resolution: Resolution, snapshot: Any) -> tuple[str, ...]:
-        """Return the one file that was chosen, and settings of generation beside it."""
-        beside = [_GENERATION] if _GENERATION in snapshot else []
-        return tuple(sorted({*resolution.weights.files, *beside}))
 
     def load(self, folder: Path, resolution: Resolution, grants: Grants, **options: Any) -> Loaded:
         """Load the chosen file, its blocks unpacked, with the tokenizer that is in it.
@@ -90,7 +88,7 @@ class Gguf(Backend):
             given = options.get("tokenizer")
             tokenizer = given if given is not None else _load_tokenizer(where, name)
             self.report("Loaded", 2, 2)
-        return Loaded(model, {"tokenizer": tokenizer, "file": folder / name}, str(model.device))
+        return Loaded(model, {"tokenizer": tokenizer, "file": folder / name, "folder": where}, str(model.device))
 
     def predict(self, native: Any, task: str, inputs: Sequence[Any], **options: Any) -> Sequence[Any]:
         """Run `task` on `inputs` as the transformers backend does."""
@@ -101,7 +99,7 @@ class Gguf(Backend):
         return _ENGINE.stream(native, task, item, **options)
 
     def save(self, native: Any, folder: Path) -> str | None:
-        """Copy the file that the model was loaded from, bit by bit, and its settings of generation.
+        """Copy the file that the model was loaded from, bit by bit, with the settings that lie beside it.
 
         Nothing is packed anew: weights that were changed since are not in it.
 
@@ -114,8 +112,10 @@ class Gguf(Backend):
                 f"{printable(str(source))} is gone, so there is nothing to copy; save before it is deleted."
             )
         folder.mkdir(parents=True, exist_ok=True)
-        if (folder / source.name).resolve() != source.resolve():
-            shutil.copyfile(source, folder / source.name)
+        root: Path = native.parts["folder"].path
+        for path in (source, *(root / name for name in _BESIDE if (root / name).is_file())):
+            if (folder / path.name).resolve() != path.resolve():
+                shutil.copyfile(path, folder / path.name)
         native.native.generation_config.save_pretrained(str(folder))
         return None
 
@@ -164,6 +164,13 @@ def _check_kind(folder: Path, name: str, source: str, grants: Grants) -> None:
         raise BackendNotLoadable(
             f"{printable(source)}: {printable(name)}: general.architecture: {printable(repr(architecture))} is none"
             f" that transformers loads from GGUF ({listing(sorted(known), 40)}); {_LLAMA}"
+        )
+    count = header.metadata.get(f"{architecture}.block_count")
+    blocks = [int(parts[1]) for t in header.tensors if (parts := t.split("."))[0] == "blk" and parts[1].isdigit()]
+    if type(count) is int and max(blocks, default=-1) >= count:
+        raise WeightsMismatch(
+            f"{printable(source)}: {printable(name)}: {architecture}.block_count is {count}, but there are weights of"
+            f" {max(blocks) + 1} blocks, which would be left out. The file is damaged, or was cut wrongly."
         )
 
 

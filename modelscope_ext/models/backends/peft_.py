@@ -89,7 +89,7 @@ class Peft(Backend):
             NotAModel, BackendNotLoadable, OptionError, MissingRequirement, SafetyError: As their names say.
         """
         from modelscope_ext.models.backends._peft.adapter import read_adapter
-        from modelscope_ext.models.backends._peft.attach import attach, inner, keep, merged
+        from modelscope_ext.models.backends._peft.attach import attach, inner, keep, kept_random, merged
         from modelscope_ext.models.backends._transformers.quiet import loading
         from modelscope_ext.models.base_source import is_loaded, load_base
 
@@ -104,7 +104,8 @@ class Peft(Backend):
         own = _own_parts(folder, resolution, grants, task)
         self.report("Loading the base", 0, 2)
         kinds = {"transformers": _of_base(adapter, own, options), self.name: {"merge": True}, "gguf": {}}
-        base = load_base(self, folder, resolution, grants, options, task=task, backends=kinds)
+        with kept_random():  # of a head that the adapter brings, random weights are made first
+            base = load_base(self, folder, resolution, grants, options, task=task, backends=kinds)
         try:
             native = _native(base, resolution)
             self.report("Applying the adapter", 1, 2)

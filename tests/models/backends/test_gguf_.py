@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -240,6 +241,14 @@ def test_missing_tensors_are_named(tmp_path):
     load(tmp_path, allow_missing_weights=True).close()
 
 
+def test_blocks_that_would_be_left_out_are_told(tmp_path):
+    from tests.tiny import gguf_
+
+    gguf_.build("qwen2", tmp_path, blocks=1)
+    with pytest.raises(WeightsMismatch, match=r"qwen2\.block_count is 1, but there are weights of 2 blocks"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize("cut", [3, 100, 0.5, 0.99])
 def test_a_file_that_was_cut_short(cut, tmp_path):
     from tests.tiny import gguf_
@@ -277,6 +286,28 @@ def test_it_is_saved_bit_by_bit(built, tmp_path):
         saved.unlink()
         with pytest.raises(NotAModel, match="is gone"):
             again.save_pretrained(tmp_path / "later")
+
+
+def test_what_lies_beside_is_read_planned_and_saved(tmp_path):
+    """As transformers does; code that is named there is never run, not even where it would be permitted."""
+    from tests.tiny import gguf_, transformers_
+
+    other = transformers_.build("text-generation", tmp_path / "other")
+    folder = gguf_.build("llama", tmp_path / "model")
+    settings = json.loads((other / "tokenizer_config.json").read_text())
+    settings |= {"auto_map": {"AutoTokenizer": ["evil.Evil", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "config.json").write_bytes((other / "config.json").read_bytes())
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Evil: pass\n")
+    assert {"config.json", "tokenizer_config.json"} <= {file.name for file in plan(folder).files}
+    with load(folder, trust_remote_code=True) as model:
+        assert model.parts["tokenizer"].pad_token == settings["pad_token"]
+        expected = pipeline(model=model)(TEXTS)
+        model.save_pretrained(tmp_path / "saved")
+    with load(tmp_path / "saved") as again:
+        assert again.backend == "gguf"
+        assert pipeline(model=again)(TEXTS) == expected
+    assert not (tmp_path / "ran").exists()
 
 
 def test_the_snippet_runs(built):

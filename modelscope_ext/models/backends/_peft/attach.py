@@ -19,7 +19,7 @@ from modelscope_ext.models.backends._peft.effect import changes
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import listing, printable
 
-__all__ = ["attach", "inner", "keep", "merged", "unload", "write"]
+__all__ = ["attach", "inner", "keep", "kept_random", "merged", "unload", "write"]
 
 #: Ways to begin that change the base's own weights, and so need real ones from the start.
 _CHANGES_BASE = ("pissa", "olora", "loftq", "corda", "lora_ga")
@@ -46,7 +46,7 @@ def attach(
     from peft import PeftConfig, get_peft_model
 
     _make_room(base, adapter, lent=kept is not None)
-    with _told(adapter, base), _kept_random(base), _quiet():
+    with _told(adapter, base), kept_random(base), _quiet():
         config = PeftConfig.from_pretrained(str(adapter.folder))
         named, config.inference_mode = config.base_model_name_or_path, True
         # Empty weights are not random ones: what does not arrive stays visible, and nothing is allocated twice.
@@ -252,11 +252,11 @@ def _told(adapter: Adapter, base: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _kept_random(base: Any) -> Iterator[None]:
-    """Put torch's random numbers back: some kinds of adapters draw weights before theirs are read."""
+def kept_random(base: Any = None) -> Iterator[None]:
+    """Put torch's random numbers back, on the CPU and where `base` is: weights are drawn before theirs are read."""
     import torch
 
-    devices = [base.device] if base.device.type not in ("cpu", "meta") else []
+    devices = [base.device] if base is not None and base.device.type not in ("cpu", "meta") else []
     kind = {"device_type": base.device.type} if devices else {}
     with torch.random.fork_rng(devices=devices, **kind):
         yield

@@ -89,7 +89,8 @@ def load_model(
     model, info = read(folder, "its weights", lambda: reader(str(folder.path), **keywords))
     drop_random_pooler(model, info, task)
     check_weights(model, info, folder.name, auto.__name__, strict=strict, supplied=options.get("supplied") or ())
-    warn_of_another_head(model, folder.raw.get("architectures") or (), folder.name, task)
+    if not options.get("supplied"):  # else the head is the adapter's
+        warn_of_another_head(model, folder.raw.get("architectures") or (), folder.name, task)
     if device is not None:
         model.to(device)
     return model.eval()
