@@ -23,7 +23,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelscope_ext.errors import OptionError
 from modelscope_ext.models.backend import Loaded
-from modelscope_ext.models.backends._onediff.compilers import COMPILERS, DEFAULTS, OPTIONS, TORCH, choose, declared
+from modelscope_ext.models.backends._onediff.compilers import (
+    COMPILERS,
+    DEFAULTS,
+    FILE,
+    OPTIONS,
+    TORCH,
+    choose,
+    declared,
+)
 from modelscope_ext.models.backends.diffusers_ import Diffusers
 from modelscope_ext.models.resolution import Match, Resolution
 from modelscope_ext.utils.text import printable
@@ -34,8 +42,6 @@ if TYPE_CHECKING:
     from modelscope_ext.safety.grants import Grants
 
 __all__ = ["OneDiff"]
-
-_CONFIGURATION = "configuration.json"
 
 
 class OneDiff(Diffusers):
@@ -55,7 +61,7 @@ class OneDiff(Diffusers):
 
     def files(self, resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:
         """Return the files that diffusers reads, and configuration.json, which may name the compiler."""
-        own = {name for name in (_CONFIGURATION,) if name in snapshot}
+        own = {name for name in (FILE,) if name in snapshot}
         return tuple(sorted({*super().files(resolution, snapshot), *own}))
 
     def load(self, folder: Path, resolution: Resolution, grants: Grants, **options: Any) -> Loaded:
@@ -80,7 +86,9 @@ class OneDiff(Diffusers):
 
         source = str(resolution.source)
         asked = {name: options.pop(name, None) for name in OPTIONS}
-        settings = choose(asked, declared(_configuration(folder, options.get("cfg_dict"), grants), source), source)
+        replaced = options.get("cfg_dict")
+        said = declared(_configuration(folder, grants) if replaced is None else replaced, source)
+        settings = choose(asked, said, source, file=FILE if replaced is None else "(argument)")
         spread = options.get("device_map")
         if spread is not None and (not isinstance(spread, str) or spread in SPREAD):
             raise OptionError(
@@ -116,13 +124,9 @@ class OneDiff(Diffusers):
         return snippet(plain, str(reasons[0].value) if reasons else here, reasons)
 
 
-def _configuration(folder: Path, replaced: Any, grants: Grants) -> Any:
-    """Return configuration.json, or what replaces it."""
+def _configuration(folder: Path, grants: Grants) -> Any:
     from modelscope_ext.safety.reading import parse_json, read_inside
 
-    if replaced is not None:
-        return replaced
-    if not (folder / _CONFIGURATION).is_file():
+    if not (folder / FILE).is_file():
         return {}
-    data = read_inside(folder, _CONFIGURATION, limits=grants.limits)
-    return parse_json(data, file=_CONFIGURATION, limits=grants.limits)
+    return parse_json(read_inside(folder, FILE, limits=grants.limits), file=FILE, limits=grants.limits)

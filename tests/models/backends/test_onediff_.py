@@ -23,6 +23,7 @@ from modelscope_ext.safety.grants import Grants
 from modelscope_ext.testing import BackendConformance
 from modelscope_ext.testing.witness import witness
 from tests.equality import assert_equal
+from tests.models.backends.diffusers_cases import CASES, flat, opened, write_pictures
 from tests.reference import OFFLINE, in_process, reference
 from tests.utils.installed import install
 
@@ -153,6 +154,23 @@ class TestEquality:
                 answers.append(pixels(model.predict(model.default_task, [1, 2], num_inference_steps=2)))
         assert list(model.resolution.because["compiler"])[1].value == "unet"
         assert_equal(*answers, tolerance=0.0)
+
+    @pytest.mark.long
+    @pytest.mark.parametrize("family", dict.fromkeys(case.family for case in CASES))
+    def test_every_family_of_pipelines(self, tmp_path: Path, family: str) -> None:
+        from modelscope_ext import pipeline
+        from tests.tiny.diffusers_ import build
+
+        case = next(case for case in CASES if case.family == family and not case.load)
+        build(family, tmp_path / family)
+        write_pictures(tmp_path)
+        seed = {} if case.task == "unconditional-image-generation" else {"seed": 3}
+        answers = []
+        for options in ({}, {"backend": "onediff", **EAGER}):
+            with pipeline(model=tmp_path / family, device="cpu", **options) as pipe:
+                inputs = opened(case.inputs, tmp_path)
+                answers.append([flat(one) for one in pipe(inputs, num_inference_steps=2, **seed, **case.options)])
+        assert_equal(*answers)
 
     @pytest.mark.long
     def test_inductor_differs_by_rounding_only(self, folder: Path) -> None:
@@ -321,6 +339,12 @@ class TestCompilers:
         assert choose({"compiler_options": {"dynamic": True}}, said, "here").options == {"dynamic": True}
         assert choose({"ignores": ()}, said, "here").ignores == ()
         assert choose({"compiler": "torch"}, {"compiler": "oneflow", "ignores": ["vae"]}, "here").ignores == ()
+        said = choose({"ignores": "unet"}, said, "here")
+        assert [(one.file, one.key) for one in said.because] == [
+            ("configuration.json", "onediff.compiler"),
+            ("configuration.json", "onediff.compiler_options"),
+            ("(argument)", "ignores"),
+        ]
 
     @pytest.mark.parametrize(
         ("value", "said"),
@@ -405,6 +429,26 @@ result = [
 """
         theirs = reference(text + more, list(PROMPTS), fresh=True)
         assert_equal([floats(plain.native, prompt) for prompt in PROMPTS], theirs)
+
+    def test_a_backend_that_is_a_function_compiles_and_is_left_out_of_the_snippet(
+        self, folder: Path, plain: Any
+    ) -> None:
+        from modelscope_ext import Model
+
+        seen = []
+
+        def counting(graph: Any, example: Any) -> Any:
+            seen.append(graph)
+            return graph.forward
+
+        own = {"compiler": "torch", "compiler_options": {"backend": counting}, "ignores": ("vae", "text_encoder")}
+        with Model.from_pretrained(folder, backend="onediff", **own) as model:
+            assert_equal(*([floats(one.native, p) for p in PROMPTS] for one in (model, plain)), tolerance=0.0)
+            assert seen and "torch.compile(backend=counting)" in model.resolution.explain()
+            text, dumped = model.resolution.code(), json.dumps(model.resolution.to_dict())
+            assert model.config.onediff == {"compiler": "torch", "ignores": ["vae", "text_encoder"]}
+        assert "compile_pipe(pipe, backend='torch', ignores=['vae', 'text_encoder'])" in text
+        assert "counting" in dumped
 
     def test_before_a_load_it_shows_what_one_would_use_here(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

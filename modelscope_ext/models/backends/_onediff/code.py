@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from modelscope_ext.models.backends._onediff.compilers import COMPILERS, TORCH
 from modelscope_ext.models.resolution import Reason
@@ -48,7 +49,8 @@ def snippet(diffusers: str, compiler: str, because: Iterable[Reason] = ()) -> st
     backend = compiler if compiler == TORCH.name else COMPILERS[compiler].registered
     head = _TORCH if compiler == TORCH.name else _IMPORTS
     said = {reason.key.rpartition(".")[2]: reason.value for reason in because}
-    more = f", options={said['compiler_options']!r}" if said.get("compiler_options") else ""
+    options = {key: value for key, value in (said.get("compiler_options") or {}).items() if _is_literal(value)}
+    more = f", options={options!r}" if options else ""
     if name == "pipe":
         more += f", ignores={said['ignores']!r}" if said.get("ignores") else ""
         made = f"pipe = onediffx.compile_pipe(pipe, backend={backend!r}{more})"
@@ -67,3 +69,11 @@ def _made(text: str) -> Iterator[tuple[str, int]]:
             and "from_pretrained" in ast.dump(node)
         ):
             yield node.targets[0].id, node.end_lineno or 0
+
+
+def _is_literal(value: Any) -> bool:
+    """Whether `value` can be written into a snippet; a function that was passed as torch.compile's backend cannot."""
+    try:
+        return bool(ast.literal_eval(repr(value)) == value)
+    except (SyntaxError, ValueError):
+        return False

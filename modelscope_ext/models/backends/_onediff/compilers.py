@@ -19,7 +19,18 @@ from modelscope_ext.utils.distributions import installed
 from modelscope_ext.utils.requirement import check_requirement
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
-__all__ = ["COMPILERS", "DEFAULTS", "OPTIONS", "TORCH", "Compiler", "Settings", "choose", "declarable", "declared"]
+__all__ = [
+    "COMPILERS",
+    "DEFAULTS",
+    "FILE",
+    "OPTIONS",
+    "TORCH",
+    "Compiler",
+    "Settings",
+    "choose",
+    "declarable",
+    "declared",
+]
 
 #: The keywords of `load` that are about compiling.
 OPTIONS: Mapping[str, str] = {
@@ -109,41 +120,41 @@ TORCH = COMPILERS["torch"]
 #: What is taken unasked, the first that is installed. `torch` is not among them: who asks for onediff expects its own.
 DEFAULTS = ("oneflow", "nexfort")
 
+FILE = "configuration.json"
 #: Keys of configuration.json's ``onediff``, and which options of torch.compile a file may set: those that run nothing
 #: but PyTorch. ``options`` of inductor would name the programs to compile with.
 _KEYS = ("compiler", "compiler_options", "ignores")
 _DECLARABLE = ("backend", "mode", "dynamic", "fullgraph")
 
 
-def choose(asked: Mapping[str, Any], said: Mapping[str, Any], source: str) -> Settings:
+def choose(asked: Mapping[str, Any], said: Mapping[str, Any], source: str, *, file: str = FILE) -> Settings:
     """Return the settings of a load: the caller's, else what configuration.json says, else the first that is installed.
 
     Args:
         asked: The caller's `compiler`, `compiler_options` and `ignores`; None where unsaid.
         said: What `declared` returned.
         source: The model's name, for messages.
+        file: Where `said` is from, as a reason names it.
 
     Raises:
         OptionError: No such compiler, or an option that it does not take.
         MissingRequirement: The compiler is not installed; nothing was imported to find out.
     """
-    name, reason = _compiler(asked.get("compiler"), said, source)
+    name, reason = _compiler(asked.get("compiler"), said, source, file)
     compiler = COMPILERS[name]
     if not compiler.installed:
         raise _missing(compiler, source)
     kept = said if said.get("compiler") == name else {}
-    because = [reason]
-    found: dict[str, Any] = {}
-    for key, default in (("compiler_options", {}), ("ignores", ())):
-        from_file = asked.get(key) is None and key in kept
-        found[key] = kept[key] if from_file else asked.get(key) if asked.get(key) is not None else default
-        if found[key]:
-            where = ("configuration.json", f"onediff.{key}") if from_file else ("(argument)", key)
-            because.append(Reason(*where, found[key], f"{key} of {name}"))
-    options, ignores = found["compiler_options"], _names(found["ignores"])
-    if not isinstance(options, Mapping) or not all(isinstance(key, str) for key in options):
+    values = {key: asked[key] if asked.get(key) is not None else kept.get(key) for key in _KEYS[1:]}
+    options, ignores = values["compiler_options"], _names(values["ignores"])
+    if options is not None and not (isinstance(options, Mapping) and all(isinstance(key, str) for key in options)):
         raise OptionError(f"compiler_options={printable(repr(options))}: expected a dict of names and values")
-    return Settings(compiler, options, ignores, tuple(because))
+    noted = ((key, value) for key, value in (("compiler_options", options), ("ignores", list(ignores))) if value)
+    more = (
+        Reason(*(("(argument)", key) if asked.get(key) is not None else (file, f"onediff.{key}")), value, f"of {name}")
+        for key, value in noted
+    )
+    return Settings(compiler, options or {}, ignores, (reason, *more))
 
 
 def declared(document: Any, source: str) -> dict[str, Any]:
@@ -159,7 +170,7 @@ def declared(document: Any, source: str) -> dict[str, Any]:
     said = document.get("onediff") if isinstance(document, Mapping) else None
     if said is None:
         return {}
-    where = f"{printable(source)}: configuration.json: onediff"
+    where = f"{printable(source)}: {FILE}: onediff"
     if not isinstance(said, Mapping):
         raise ConfigError(f"{where}: expected an object with {listing(_KEYS)}, got {type(said).__name__}")
     for key in said:
@@ -192,7 +203,7 @@ def declarable(settings: Settings) -> dict[str, Any]:
     return said
 
 
-def _compiler(asked: Any, said: Mapping[str, Any], source: str) -> tuple[str, Reason]:
+def _compiler(asked: Any, said: Mapping[str, Any], source: str, file: str) -> tuple[str, Reason]:
     if asked is not None:
         if not isinstance(asked, str) or asked not in COMPILERS:
             hint = (
@@ -207,7 +218,7 @@ def _compiler(asked: Any, said: Mapping[str, Any], source: str) -> tuple[str, Re
         return asked, Reason("(argument)", "compiler", asked, COMPILERS[asked].says)
     if said.get("compiler"):
         name = str(said["compiler"])
-        return name, Reason("configuration.json", "onediff.compiler", name, COMPILERS[name].says)
+        return name, Reason(file, "onediff.compiler", name, COMPILERS[name].says)
     name = next((one for one in DEFAULTS if COMPILERS[one].installed), "")
     if not name:
         raise _missing(None, source)
@@ -231,7 +242,7 @@ def _missing(compiler: Compiler | None, source: str) -> MissingRequirement:
 
 
 def _names(ignores: Any) -> tuple[str, ...]:
-    names = (ignores,) if isinstance(ignores, str) else ignores
+    names = (ignores,) if isinstance(ignores, str) else () if ignores is None else ignores
     if not isinstance(names, list | tuple | set | frozenset) or not all(isinstance(n, str) and n for n in names):
         raise OptionError(f"ignores={printable(repr(ignores))}: expected names of components, e.g. ('vae', 'unet')")
     return tuple(names)
