@@ -89,7 +89,7 @@ def load_model(
     model, info = read(folder, "its weights", lambda: reader(str(folder.path), **keywords))
     drop_random_pooler(model, info, task)
     check_weights(model, info, folder.name, auto.__name__, strict=strict, supplied=options.get("supplied") or ())
-    if not options.get("supplied"):  # else the head is the adapter's
+    if not options.get("supplied") and not info.get("missing_keys"):  # else the head is the adapter's, or random
         warn_of_another_head(model, folder.raw.get("architectures") or (), folder.name, task)
     if device is not None:
         model.to(device)
