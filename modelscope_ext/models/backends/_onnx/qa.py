@@ -54,9 +54,9 @@ def multiple_choice(bundle: Bundle, inputs: Sequence[Any], options: Mapping[str,
     """For each ``{"prompt", "choices"}`` a list of ``{"index", "score", "choice"}``, best first."""
     outputs = []
     for item in inputs:
-        if not isinstance(item, Mapping) or set(item) != {"prompt", "choices"} or not item["choices"]:
-            raise OptionError("multiple-choice takes {'prompt': str, 'choices': [str, ...]}")
         choices = list(item["choices"])
+        if not choices:
+            raise OptionError("multiple-choice: there are no choices")
         words = bundle.text.encode([(item["prompt"], choice) for choice in choices])
         found = bundle.graph.run({name: array[None] for name, array in words.arrays().items()})
         scores = softmax(bundle.graph.logits(found)[0])

@@ -109,6 +109,8 @@ def image_to_image(bundle: Bundle, inputs: Sequence[Any], options: Mapping[str, 
     import numpy as np
     from PIL import Image
 
+    if any(isinstance(item, Mapping) for item in inputs):
+        raise OptionError("image-to-image: the graph takes an image alone; leave out the prompt")
     factor, outputs = bundle.config.get("upscale", 1), []
     for found, (height, width) in seen(bundle, inputs, options):
         pixels = np.clip(bundle.graph.take(found, "reconstruction")[0], 0, 1) * np.float32(255)
