@@ -37,6 +37,7 @@ MORE = [
         "automatic-speech-recognition",
         _SOUNDS,
         {"chunk_length_s": 0.1, "stride_length_s": [0.02, 0.01], "return_timestamps": "char"},
+        note=":letters",
     ),
 ]
 _TASKS = {task for task, row in GRAPHS.items() if row.examples != "prompts"}
@@ -168,4 +169,5 @@ def test_long_contexts_are_read_in_the_windows_of_the_transformers_backend(tiny_
 
 
 def test_every_exported_task_has_a_case() -> None:
+    assert len({case.id for case in CASES}) == len(CASES)
     assert {case.task for case in CASES} == _TASKS
