@@ -107,13 +107,14 @@ def assert_alike(ours: list[Any], theirs: list[Any], case: Case) -> None:
     if case.task in _SHADES:
         key = _SHADES[case.task]
         for one, other in zip(ours, theirs, strict=True):
-            shades = [np.asarray(value if key is None else value.pop(key)) for value in (one, other)]
+            shades = [np.asarray(value if key is None else value[key]) for value in (one, other)]
             assert shades[0].shape == shades[1].shape
             assert np.abs(shades[0] - shades[1]).max() <= 1
             assert (shades[0] != shades[1]).mean() < 0.01
             assert np.ptp(shades[1]) > 100
         if key is None:
             return
+        ours, theirs = ([{k: v for k, v in one.items() if k != key} for one in both] for both in (ours, theirs))
     assert_equal(ours, theirs, inputs=case.inputs)
 
 
