@@ -3,6 +3,7 @@
 import io
 import json
 import wave
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +87,25 @@ def test_run_saves_images_and_prints_their_names(cli, tmp_path, tiny_root):
     assert (tmp_path / "out" / "0001.png").read_bytes().startswith(b"\x89PNG")
     plain = cli("run", folder, digits_samples()[0])
     assert plain.code == 0 and "image of" in plain.out and "--save DIR" in plain.out
+
+
+def test_frames_become_an_animated_picture(tmp_path):
+    from PIL import Image, ImageSequence
+
+    frames = [Image.new("RGB", (4, 3), color) for color in ((255, 0, 0), (0, 128, 3), (9, 9, 255))]
+    saver = Saver(str(tmp_path / "out"))
+    answer, plain = saver.take({"frames": frames, "fps": 4}), saver.take({"frames": frames[:1]})
+    assert (answer["fps"], Path(answer["frames"]).name, Path(plain["frames"]).name) == (4, "0001.png", "0002.png")
+    with Image.open(answer["frames"]) as image:
+        assert image.n_frames == 3
+        assert image.info["duration"] == 250
+        read = [frame.convert("RGB").tobytes() for frame in ImageSequence.Iterator(image)]
+    assert read == [frame.tobytes() for frame in frames]
+
+
+def test_several_videos_are_several_files(tmp_path):
+    from PIL import Image
+
+    frames = [Image.new("RGB", (2, 2), color) for color in ("red", "blue")]
+    saved = Saver(str(tmp_path)).take([{"frames": frames}, {"frames": frames[::-1]}])
+    assert [Path(one["frames"]).name for one in saved] == ["0001.png", "0002.png"]

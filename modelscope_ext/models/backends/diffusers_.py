@@ -111,7 +111,7 @@ class Diffusers(Backend):
         lent = is_loaded(options.get("base_model"))
         further = {} if options.get("scheduler") is None else {"scheduler": options["scheduler"]}
         self.report("Loading the base", 0, 2)
-        further |= {"backend": self.name}
+        further |= {"backend": Diffusers.name}  # also for a library that goes on from what this one loads
         base = load_base(self, place.path, resolution, place.grants, options, task=resolution.default_task, **further)
         try:
             self.report("Applying the adapter", 1, 2)
