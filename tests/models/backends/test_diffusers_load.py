@@ -236,6 +236,14 @@ def test_modular_pipelines_are_recognised_only(tmp_path: Path) -> None:
         Model.from_pretrained(other)
 
 
+def test_a_checkpoint_in_one_file_is_recognised_only(original: Path, tmp_path: Path) -> None:
+    shutil.copyfile(original / UNET, tmp_path / "sd_xl_base_1.0.safetensors")
+    assert resolve(tmp_path).backend == "diffusers"
+    assert resolve(tmp_path).code() == ""
+    with pytest.raises(BackendNotLoadable, match="from_single_file"):
+        Model.from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize(("name", "kind"), [("unet", "UNet2DConditionModel"), ("vae", "AutoencoderKL")])
 def test_one_component_loads_as_itself_and_runs_nothing(original: Path, name: str, kind: str) -> None:
     import torch

@@ -64,6 +64,7 @@ def test_it_answers_as_the_library_does(lora: Path, base: Path) -> None:
     expected = reference(REFERENCE, {"base": str(base), "lora": str(lora), "prompts": PROMPTS})
     assert expected["None"] != expected["plain"] != expected["0.25"] != expected["None"]
     assert [file.name for file in plan(lora).files] == [FILE]
+    assert f"pipe.load_lora_weights({str(lora)!r}, weight_name={FILE!r})" in resolve(lora).code()
     assert_equal(pictures(lora, base_model=base), expected["None"], inputs=PROMPTS)
     assert_equal(pictures(lora, base_model=str(base), lora_scale=0.25), expected["0.25"], inputs=PROMPTS)
 

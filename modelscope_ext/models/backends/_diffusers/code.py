@@ -46,6 +46,8 @@ def snippet(resolution: Resolution) -> str:
             f"from diffusers import {component}\n\nmodel = {component}.from_pretrained({folder!r}{variant}{safe})\n"
             "print(type(model))"
         )
+    if reasons and not any(reason.file == "model_index.json" for reason in reasons):
+        return _lora(folder, resolution.weights.files)
     task = resolution.default_task or ""
     cls = _AUTO.get(task, "DiffusionPipeline")
     call, answer = _CALLS.get(task, ("", ""))
@@ -56,3 +58,15 @@ def snippet(resolution: Resolution) -> str:
         f"print(pipe({call}num_inference_steps=30){f'.{answer}' if answer else ''})" if task else "print(pipe)"
     )
     return "\n".join(lines)
+
+
+def _lora(folder: str, files: tuple[str, ...]) -> str:
+    """Return the lines for low-rank weights, whose base the caller has to fill in; nothing for other lone files."""
+    name = next((name for name in files if "lora" in name.lower()), None)
+    if name is None:
+        return ""
+    return (
+        "from diffusers import DiffusionPipeline\n\n"
+        'pipe = DiffusionPipeline.from_pretrained("the base model", use_safetensors=True)\n'
+        f"pipe.load_lora_weights({folder!r}, weight_name={name!r})"
+    )

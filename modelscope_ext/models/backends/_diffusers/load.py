@@ -44,9 +44,11 @@ def load_native(place: Place, resolution: Resolution, options: Mapping[str, Any]
     if index is None:
         _refuse_scheduler(options, "a single component")
         if "config.json" not in place.names:
-            raise NotAModel(
+            raise BackendNotLoadable(
                 f"{place.name}: neither {INDEX} nor config.json is there, so nothing says what its weights belong to."
-                " Copy it from the model it was made from."
+                " Copy it from the model it was made from. A checkpoint in one file, or a word learned by textual"
+                " inversion, is recognised but not loaded: diffusers takes the missing configuration from another"
+                " source (from_single_file, load_textual_inversion)."
             )
         report("Loading weights", 0, 1)
         model = load_single(place, options)
