@@ -23,7 +23,11 @@ from modelscope_ext.testing.conformance import BackendConformance
 from tests.equality import assert_equal
 from tests.reference import OFFLINE, reference
 
-pytestmark = pytest.mark.pt
+pytestmark = [
+    pytest.mark.pt,
+    # peft's own, where a test calls it directly.
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"),
+]
 
 TEXTS = ["the cat", "a dog and the dog", "hello world"]
 
@@ -301,13 +305,36 @@ def test_what_lies_beside_is_read_planned_and_saved(tmp_path):
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass Evil: pass\n")
     assert {"config.json", "tokenizer_config.json"} <= {file.name for file in plan(folder).files}
     with load(folder, trust_remote_code=True) as model:
-        assert model.parts["tokenizer"].pad_token == settings["pad_token"]
         expected = pipeline(model=model)(TEXTS)
         model.save_pretrained(tmp_path / "saved")
     with load(tmp_path / "saved") as again:
         assert again.backend == "gguf"
         assert pipeline(model=again)(TEXTS) == expected
     assert not (tmp_path / "ran").exists()
+
+
+def test_an_adapter_can_be_applied_to_it(tmp_path):
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from tests.tiny import gguf_
+
+    base = gguf_.build("llama", tmp_path / "base")
+    config = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj"], init_lora_weights=False)
+    native = get_peft_model(gguf_.model("llama"), config).eval()
+    native.save_pretrained(tmp_path / "adapter", save_embedding_layers=False)
+    ids = torch.tensor([[1, 70, 80, 90]])
+    with torch.inference_mode():
+        expected = native(input_ids=ids).logits
+        with load(tmp_path / "adapter", base_model=base) as apart:
+            assert apart.backend == "peft"
+            assert torch.equal(apart.native(input_ids=ids).logits, expected)
+        with load(tmp_path / "adapter", base_model=base, merge=True) as merged:
+            assert torch.allclose(merged.native(input_ids=ids).logits, expected, atol=1e-4)
+            merged.save_pretrained(tmp_path / "saved")
+        with load(tmp_path / "saved") as plain:
+            assert plain.backend == "transformers"
+            assert torch.allclose(plain.native(input_ids=ids).logits, expected, atol=1e-4)
 
 
 def test_the_snippet_runs(built):
