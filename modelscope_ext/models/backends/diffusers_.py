@@ -103,7 +103,7 @@ class Diffusers(Backend):
 
     def _load_lora(self, place: Any, file: str, resolution: Resolution, options: Mapping[str, Any]) -> Loaded:
         """Open the base as a source of its own and apply the low-rank weights to it."""
-        from modelscope_ext.models.backends._diffusers.lora import apply, check_installed
+        from modelscope_ext.models.backends._diffusers.lora import active, apply, check_installed, remove
         from modelscope_ext.models.backends._diffusers.quiet import loading
         from modelscope_ext.models.base_source import is_loaded, load_base
 
@@ -113,19 +113,26 @@ class Diffusers(Backend):
         self.report("Loading the base", 0, 2)
         further |= {"backend": Diffusers.name}  # also for a library that goes on from what this one loads
         base = load_base(self, place.path, resolution, place.grants, options, task=resolution.default_task, **further)
+        before = active(base.native) if lent else ()
         try:
             self.report("Applying the adapter", 1, 2)
             with loading():
                 strict = not options.get("allow_missing_weights")
                 apply(place, base.native, file, options.get("lora_scale"), strict=strict)
         except BaseException:
-            if lent and hasattr(base.native, "unload_lora_weights"):
-                base.native.unload_lora_weights()
-            elif not lent:
+            if lent:
+                remove(base.native, before)
+            else:
                 base.close()
             raise
         self.report("Loaded", 2, 2)
-        parts = {"kind": base.parts.get("kind"), "lora": (place.path, file, _named(base)), "base": base, "lent": lent}
+        parts = {
+            "kind": base.parts.get("kind"),
+            "lora": (place.path, file, _named(base)),
+            "base": base,
+            "lent": lent,
+            "before": before,
+        }
         return Loaded(base.native, {k: v for k, v in parts.items() if v is not None}, base.device)
 
     def check_task(self, native: Any, task: str | None) -> None:
@@ -185,7 +192,9 @@ class Diffusers(Backend):
         """Drop the pipelines and give cached device memory back."""
         base = native.parts.get("base")
         if base is not None and native.parts["lent"]:
-            native.native.unload_lora_weights()  # the caller's own pipeline, as it was
+            from modelscope_ext.models.backends._diffusers.lora import remove
+
+            remove(native.native, native.parts["before"])  # the caller's own pipeline, as it was
         elif base is not None:
             base.close()
         device, native.native = native.device, None

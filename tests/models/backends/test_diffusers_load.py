@@ -398,7 +398,7 @@ def test_a_real_configuration_json_beside_a_pipeline(folder: Path) -> None:
         assert flat(pipe("a house", **CALL)) == expected[0]
 
 
-@pytest.mark.parametrize("family", ["inpainting", "stable-video"])
+@pytest.mark.parametrize("family", ["inpainting", "ddpm"])
 def test_the_snippet_runs_without_this_package(family: str, tmp_path: Path) -> None:
     folder = build(family, tmp_path / family)
     code = resolve(folder).code().replace("num_inference_steps=30", "num_inference_steps=2")

@@ -99,6 +99,16 @@ def test_a_loaded_base_is_given_back_as_it_was(lora: Path, base: Path) -> None:
         assert flat(whole.predict("text-to-image", PROMPTS, **CALL)) == before
 
 
+def test_the_callers_own_adapters_stay(lora: Path, base: Path) -> None:
+    with Model.from_pretrained(base) as whole:
+        whole.native.load_lora_weights(str(lora), adapter_name="default")
+        mine = flat(whole.predict("text-to-image", PROMPTS, **CALL))
+        Model.from_pretrained(lora, base_model=whole).close()
+        assert {name for names in whole.native.get_list_adapters().values() for name in names} == {"default"}
+        whole.native.set_adapters(["default"])
+        assert flat(whole.predict("text-to-image", PROMPTS, **CALL)) == mine
+
+
 def test_an_adapter_that_changes_nothing_is_an_error(base: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsMismatch, match="change nothing: every product"):
         Model.from_pretrained(build_lora(tmp_path / "zero", zero=True), base_model=base)

@@ -20,9 +20,10 @@ from modelscope_ext.utils.text import listing, printable
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
 
-__all__ = ["apply", "check_installed", "lora_file", "reference", "save"]
+__all__ = ["active", "apply", "check_installed", "lora_file", "reference", "remove", "save"]
 
-_NAME = "default"
+#: The adapter's name in the pipeline, unlike any that a caller gives his own.
+_NAME = "modelscope_ext"
 _DESCRIBED = ("model_index.json", "modular_model_index.json", "config.json", "adapter_config.json")
 _ENDINGS = (".safetensors", ".bin")
 #: What stands before the word "weight" in the key of a matrix, in the spellings of peft and of diffusers' own.
@@ -121,6 +122,24 @@ def apply(place: Place, pipe: Any, file: str, scale: Any, *, strict: bool) -> No
         raise WeightsMismatch(f"{place.name}: {what} change nothing: every product of theirs is zero.")
     if scale is not None:
         pipe.set_adapters([_NAME], adapter_weights=[float(scale)])
+
+
+def active(pipe: Any) -> tuple[str, ...]:
+    """Return the adapters that are in use in a pipeline."""
+    return tuple(pipe.get_active_adapters()) if hasattr(pipe, "get_active_adapters") else ()
+
+
+def remove(pipe: Any, before: tuple[str, ...]) -> None:
+    """Take the adapter off a pipeline again, and put those back into use that were so before."""
+    if not hasattr(pipe, "get_list_adapters"):
+        return
+    there = {name for names in pipe.get_list_adapters().values() for name in names}
+    if there - {_NAME}:
+        if before:
+            pipe.set_adapters(list(before))
+        pipe.delete_adapters(_NAME)
+    elif there:
+        pipe.unload_lora_weights()
 
 
 def _layers(pipe: Any) -> Iterator[tuple[str, Any]]:
