@@ -140,7 +140,7 @@ def check_refusal(case: Case, trust: bool, answer: dict, folder: str) -> None:
 
 
 #: Rows whose library has no loader here: the load ends at that, after gate A.
-NO_LOADER = ("B03-adapter", "B03-unet", "B21", "E39", "E39-dims", "E40", "E42", "E42-twice")
+NO_LOADER = ("B21", "E40", "E42", "E42-twice")
 WHOLE = [case for case in CASES if case.code]
 
 
