@@ -130,7 +130,8 @@ def details(data: Mapping[str, Any]) -> str:
     parts = []
     for backend, engine in engines().items():
         ran = {name: one["backends"][backend] for name, one in data.items() if backend in one["backends"]}
-        parts.append(f"### {backend}\n")
+        parts.append(f"### {backend}")
+        parts += [""] if ran else []
         for name, found in ran.items():
             releases = ", ".join(f"{package} {release}" for package, release in found["versions"].items())
             card = f", {data[name]['card']}" if name == GPU else ""
