@@ -110,7 +110,7 @@ def test_a_complete_record_replaces_and_a_partial_one_adds(script):
 
 
 def test_a_gpu_is_named_by_its_card_and_needs_no_pins(script, data):
-    gpu = record({"fill-mask": {"tests/gpu/test_cuda.py::test_answers_are_those_of_the_cpu": 4}}, complete=True)
+    gpu = record({"fill-mask": {"tests/test_compatibility.py::test_everything_can_be_proven": 4}}, complete=True)
     gpu = {**gpu, "card": "NVIDIA H100"}
     gpu["backends"]["transformers"]["versions"]["torch"] = "2.99.0"
     data = script.merged(data, {"gpu": gpu})
