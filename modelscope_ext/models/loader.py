@@ -194,10 +194,12 @@ def _completed(resolution: Resolution, choice: Choice, task: str | None) -> Reso
     how = f"registered ({choice.entry})" if choice.entry else "named by the caller"
     reason = Reason("(registry)" if choice.entry else "(argument)", "class", name, f"loaded by a class {how}")
     tasks = said.tasks if said.tasks and task is None and _only_inferred(resolution) else resolution.tasks
+    handed_over = choice.engine.requires if choice.engine is not None and not choice.own else ()
+    needs = (*resolution.requirement_dependency, *handed_over, *said.requirement_dependency)
     return replace(
         resolution,
         tasks=tuple(dict.fromkeys((*tasks, *resolution.tasks))),
-        requirement_dependency=tuple(dict.fromkeys((*resolution.requirement_dependency, *said.requirement_dependency))),
+        requirement_dependency=tuple(dict.fromkeys(needs)),
         because={**resolution.because, "class": (reason,)},
     )
 

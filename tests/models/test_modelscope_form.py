@@ -92,3 +92,25 @@ result = {
     "single": pipe("good"),
 }
 '''
+
+
+def test_a_class_for_a_type_of_its_own_needs_nothing_of_modelscope(tmp_path):
+    """What `model.type` names is the class; the package modelscope is asked for only where a class hands over to it."""
+    from modelscope_ext import MODELS, resolve
+
+    said = {"framework": "pytorch", "task": "text-classification", "model": {"type": "own-type"}}
+    (tmp_path / "configuration.json").write_text(json.dumps(said))
+
+    class Own:
+        def __init__(self, model_dir, **keywords):
+            self.model_dir = model_dir
+
+        def forward(self, inputs):
+            return {"label": "a", "score": 1.0}
+
+    with MODELS.temporary():
+        MODELS.register_module("text-classification", "own-type", Own)
+        info = resolve(tmp_path)
+        assert (info.backend, info.requirement_dependency, info.missing) == ("modelscope", (), ())
+        with Model.from_pretrained(tmp_path) as model:
+            assert model.requirement_dependency == ()

@@ -35,11 +35,13 @@ _QUANTIZERS = {
 def requirements(evidence: Evidence, match: Match, quantization: str | None, entry: Entry | None) -> tuple[str, ...]:
     """Return what the backend, the quantised weights and the model itself ask for.
 
-    A registered class for a library without a backend here says itself what it needs, when it is loaded.
+    A registered class for a library without a backend here, or for a type of ModelScope's, says itself what it needs,
+    when it is loaded.
     """
     needs: list[str] = []
     row = library(match.backend)
-    if match.backend in BACKENDS and match.loadable:
+    itself = entry is not None and match.backend == "modelscope"  # the class that a model.type names
+    if match.backend in BACKENDS and match.loadable and not itself:
         needs += _requires(match.backend)
     elif entry is None and row is not None and row.install.startswith("pip install ") and "+" not in row.install:
         needs += [name.strip('"') for name in row.install.removeprefix("pip install ").split()]
