@@ -102,7 +102,8 @@ def decisions(answer: Any, asked: Any = None) -> Iterator[str]:
 
 def _is_ranking(row: Any) -> bool:
     """Whether only the first row of a list counts: its rows are rivals, not things found beside each other."""
-    return isinstance(row, Mapping) and "score" in row and bool(set(_BEST) & set(row)) and "box" not in row
+    found = isinstance(row, Mapping) and ("box" in row or "mask" in row)
+    return isinstance(row, Mapping) and "score" in row and bool(set(_BEST) & set(row)) and not found
 
 
 def _last(text: Any) -> Any:

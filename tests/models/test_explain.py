@@ -94,9 +94,9 @@ def test_a_recognised_library_shows_its_own_words() -> None:
 
 def test_a_snippet_fits_or_is_left_out() -> None:
     whole = of({"model_index.json": {"_class_name": "FluxPipeline"}}).code()
-    assert "DiffusionPipeline.from_pretrained('(mapping)')" in whole
+    assert "DiffusionPipeline.from_pretrained('(mapping)', use_safetensors=True)" in whole
     lora = of({"pytorch_lora_weights.safetensors": 9}).code()
-    assert "from_pretrained" not in lora and "modelscope-ext[diffusers]" in lora
+    assert "pipe.load_lora_weights('(mapping)'" in lora and "the base model" in lora
     draws = of({"flux1-dev-Q4_0.gguf": 9}).code()
     assert "Llama" not in draws
 

@@ -269,12 +269,12 @@ class TestFrameworkAndTies:
                 of({"config.json": MLM, "model.safetensors": 9})
 
     def test_no_tie_is_broken_towards_what_cannot_run_the_task(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        marker = {"model_type": "superpoint", "architectures": ["SuperPointForKeypointDetection"]}
         detector = {"model_type": "detr", "architectures": ["DetrForObjectDetection"]}
         monkeypatch.setattr(ties, "is_installed", lambda name: name == "onnxruntime")
-        assert (
-            of({"config.json": detector, "model.safetensors": 9, "onnx/model.onnx": 9}, installed=True).backend
-            == "transformers"
-        )
+        for config, expected in ((marker, "transformers"), (detector, "onnxruntime")):
+            folder = {"config.json": config, "model.safetensors": 9, "onnx/model.onnx": 9}
+            assert of(folder, installed=True).backend == expected
 
     def test_the_environment_names_a_framework(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(ties, "is_installed", lambda name: True)

@@ -52,8 +52,8 @@ def native_type(model: str | None, pipeline: str | None, task: str | None) -> Na
         >>> found = native_type("nafnet", "nafnet-image-denoise", "image-denoising")
         >>> found.task, "torchvision" in found.needs
         ('image-denoising', True)
-        >>> native_type("structbert", None, "text-classification").pipelines
-        ('sentence-similarity', 'sentiment-analysis', 'sentiment-classification', 'text-classification')
+        >>> "sentiment-analysis" in native_type("structbert", None, "text-classification").pipelines
+        True
     """
     table = tables.modelscope()
     known = [table.models.get(model or "", ()), table.pipelines.get(pipeline or "", ())]
