@@ -107,7 +107,7 @@ class Answering:
     """
 
     def __init__(self, code: str, *arguments: str) -> None:
-        self.command = (sys.executable, "-c", code, *arguments)
+        self.command = (sys.executable, "-u", "-c", code, *arguments)  # an answer is seen when it is printed
         self.answer: Any = None
 
     def __call__(self) -> Cost:
@@ -122,7 +122,7 @@ class Answering:
         )
         seen = json.loads(done.stdout) if done.returncode == 0 else {"status": done.returncode}
         if seen["status"]:
-            raise RuntimeError(f"{self.command[2:]} ended with {seen['status']}: {done.stderr[-2000:]}")
+            raise RuntimeError(f"{self.command[3:]} ended with {seen['status']}: {done.stderr[-2000:]}")
         self.answer = json.loads(seen["answer"])
         return Cost(seen["seconds"], seen["peak"])
 
