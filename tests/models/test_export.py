@@ -35,9 +35,8 @@ def test_the_formats_and_who_writes_them():
         ({"opset": True}, "opset=True: expected a whole number"),
         ({"tolerance": 2}, "tolerance=2: expected a number from 0 up to 1"),
         ({"tolerance": "small"}, "tolerance=small: expected a number"),
-        pytest.param(
-            {"no_such_option": 1}, "unknown argument 'no_such_option'", marks=pytest.mark.pt
-        ),  # needs come first
+        # Needs come first: where torch is missing, that is said.
+        pytest.param({"no_such_option": 1}, "unknown argument 'no_such_option'", marks=pytest.mark.pt),
     ],
 )
 def test_arguments_that_make_no_sense(tmp_path, options, said):
