@@ -100,7 +100,7 @@ def default_files(resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]
     """
     weights = set(resolution.weights.files)
     folders = {"", *(name.rpartition("/")[0] for name in weights)}
-    if resolution.backend in ("diffusers", "onediff", "sentence-transformers", "mindone", "modelscope"):
+    if resolution.backend in ("sentence-transformers", "mindone", "modelscope"):
         folders |= {name.rpartition("/")[0] for name in snapshot.names if name.count("/") == 1}
     endings = (*_METADATA, ".py") if _asks_for_code(resolution, snapshot) else _METADATA
     chosen = []
