@@ -94,7 +94,8 @@ def test_segments_equal_modelscopes(built, name):
     with pipeline(model=built(name), device="cpu") as pipe:
         answers = pipe(inputs)
         raw = pipe(inputs, raw=True)
-    assert [one["text"] for one in answers] == expected == [one["text"] for one in raw]
+    assert_close([one["text"] for one in answers], expected, 0)
+    assert [one["text"] for one in raw] == expected
     assert len({len(one["segments"]) for one in answers}) > 1 or len(answers[0]["segments"]) > 1
     for text, one in zip(inputs, answers, strict=True):
         assert "".join("".join(one["segments"]).split()) == "".join(text.split())
