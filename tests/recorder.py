@@ -129,7 +129,7 @@ class Recorder:
 
 def _is_whole(config: pytest.Config) -> bool:
     """Whether nothing was left out that could prove something: all tests, or at least those of the backends."""
-    if config.getoption("keyword") or config.getoption("deselect"):
+    if any(config.getoption(name) for name in ("keyword", "deselect", "ignore", "ignore_glob")):
         return False
     backends = Path(__file__).parent / "models" / "backends"
     asked = [Path(arg).resolve() for arg in config.args]
