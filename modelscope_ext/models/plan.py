@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,17 +16,35 @@ from modelscope_ext.models.resolution import Plan, PlanFile, Resolution, Weights
 if TYPE_CHECKING:
     from modelscope_ext.metadata.snapshot import Snapshot
 
-__all__ = ["default_files", "memory_needed", "plan", "plan_of", "shards_of"]
+__all__ = ["default_files", "is_metadata", "memory_needed", "plan", "plan_of", "shards_of"]
 
+#: Metadata that only ModelScope's own models and libraries without a loader here may read.
+_SELDOM_READ = (".jsonl", ".tsv", ".yml")
 #: Endings of the files that libraries read beside the weights.
 _METADATA = (
     ".json", ".txt", ".model", ".yaml", ".yml", ".jinja", ".tiktoken", ".vocab", ".bpe", ".mvn", ".spm",
-    ".pbtxt",    ".jsonl", ".tsv", ".fst", ".cfg",
+    ".pbtxt", ".fst", ".cfg", *_SELDOM_READ,
 )  # fmt: skip
 #: Metadata in which code may be named.
 _WITH_AUTO_MAP = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
-#: Files that belong to the repo, not to the model.
-_NOT_READ = ("readme", "license", "notice", "requirements", "changelog", ".git")
+#: Files that belong to the repo or to a training run, not to the model.
+_NOT_READ = re.compile(
+    r"(?:readme|licen[cs]e|notice|.*requirements|changelog|\.?git|citation|contributing|docker|conda|environment"
+    r"|mergekit|package(?:-lock)?\.json|robots\.txt|trainer_state|training_args|train_args|sft_args"
+    r"|(?:all|train|eval|test|predict)_(?:results?|pred|gold|metrics)|results?\.(?:json|txt)"
+    r"|.*metrics\.(?:json|txt)|git_hash|optimizer|scheduler\.(?:pt|bin)|rng_state|events\.out).*",
+    re.IGNORECASE,
+)
+#: Pictures, sound, documents and archives: never part of a model.
+_SHOWN = (
+    ".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".mp4", ".webm", ".mov", ".wav", ".mp3", ".flac", ".pdf", ".docx",
+    ".md", ".ipynb", ".html", ".css", ".js", ".zip", ".rar", ".tgz", ".exe", ".so", ".dll", ".dylib", ".pyc",
+)  # fmt: skip
+#: Formats of other frameworks' copies.
+_COPIES = frozenset(
+    ("safetensors", "pickle", "msgpack", "h5", "keras", "saved_model", "tf_checkpoint", "pb", "tflite", "onnx", "rust",
+     "coreml", "openvino", "gguf", "ggml", "mindspore", "mindir", "tfjs", "exported", "torchscript", "executorch")
+)  # fmt: skip
 #: Options that say where a model is, or what may be read of it.
 _WHERE = ("hub", "revision", "subfolder", "limits", "token", "cache_dir", "local_files_only")
 _LARGEST_METADATA = 256 * 2**20
@@ -98,17 +117,58 @@ def default_files(resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]
     for a pipeline, in every component's folder. Code in the model's own folder is among them only where its metadata
     ask for code (`auto_map`, a module or pipeline class of its own) or ModelScope would import it.
     """
+    if not resolution.loadable:
+        return _whole_model(resolution, snapshot)
     weights = set(resolution.weights.files)
     folders = {"", *(name.rpartition("/")[0] for name in weights)}
-    if resolution.backend in ("sentence-transformers", "mindone", "modelscope"):
+    own = resolution.backend == "modelscope"
+    if own or resolution.backend == "mindone":
         folders |= {name.rpartition("/")[0] for name in snapshot.names if name.count("/") == 1}
     endings = (*_METADATA, ".py") if _asks_for_code(resolution, snapshot) else _METADATA
+    endings = endings if own else tuple(ending for ending in endings if ending not in _SELDOM_READ)
     chosen = []
     for name in snapshot.names:
         folder, _, base = name.rpartition("/")
-        small = snapshot.sizes[name] <= _LARGEST_METADATA
-        wanted = base.lower().endswith(endings) and not base.lower().startswith(_NOT_READ) and not base.startswith(".")
-        if name in weights or (folder in folders and small and wanted):
+        wanted = folder in folders and snapshot.sizes[name] <= _LARGEST_METADATA and base.lower().endswith(endings)
+        if name in weights or (wanted and is_metadata(name, weights)):
+            chosen.append(name)
+    return tuple(chosen)
+
+
+def is_metadata(name: str, weights: Collection[str] = ()) -> bool:
+    """Whether a file beside the weights may be part of the model: no leftover, and no index of other weights.
+
+    Example:
+        >>> is_metadata("config.json"), is_metadata("trainer_state.json")
+        (True, False)
+        >>> is_metadata("pytorch_model.bin.index.json", {"model.safetensors"})
+        False
+    """
+    base = name.rpartition("/")[2]
+    if base.startswith(".") or _NOT_READ.fullmatch(base):
+        return False
+    if not weights or ".index." not in base or not base.endswith(".json"):
+        return True
+    stem, _, rest = name.partition(".index.")
+    stem, _, ending = stem.rpartition(".")  # model, safetensors
+    variant = rest.removesuffix("json").strip(".")
+    marked = f"{stem}.{variant}" if variant else stem
+    return any(w.startswith((f"{marked}-", f"{stem}-")) and w.endswith(f".{ending}") for w in weights)
+
+
+def _whole_model(resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:
+    """Return what a library that has no loader here may read: everything but other copies of the weights and leftovers.
+
+    Which files such a library opens is not known, so that too much is better than too little.
+    """
+    from modelscope_ext.metadata.weights import format_of
+
+    weights, names = set(resolution.weights.files), frozenset(snapshot.names)
+    chosen = []
+    for name in snapshot.names:
+        form = format_of(name, names)
+        other = weights and name not in weights and form in _COPIES
+        if name in weights or not (other or name.lower().endswith(_SHOWN) or not is_metadata(name, weights)):
             chosen.append(name)
     return tuple(chosen)
 
