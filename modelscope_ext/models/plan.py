@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import ModelScopeExtError
-from modelscope_ext.models.resolution import Plan, PlanFile, Resolution, Weights
+from modelscope_ext.models.resolution import Plan, PlanFile, Resolution
+from modelscope_ext.models.room import counted, disk_free, memory_free, memory_needed
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.snapshot import Snapshot
 
-__all__ = ["default_files", "is_metadata", "memory_needed", "plan", "plan_of", "shards_of"]
+__all__ = ["default_files", "is_metadata", "plan", "plan_of", "shards_of"]
 
 #: Metadata that only ModelScope's own models and libraries without a loader here may read.
 _SELDOM_READ = (".jsonl", ".tsv", ".yml")
@@ -48,12 +46,6 @@ _COPIES = frozenset(
 #: Options that say where a model is, or what may be read of it.
 _WHERE = ("hub", "revision", "subfolder", "limits", "token", "cache_dir", "local_files_only")
 _LARGEST_METADATA = 256 * 2**20
-#: Bytes of one parameter.
-_WIDTHS = {
-    "float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int16": 2, "int8": 1, "uint8": 1,
-    "bool": 1, "float8_e4m3fn": 1, "float8_e5m2": 1, "F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2,
-    "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1,
-}  # fmt: skip
 
 
 def plan(model: str | Path | Snapshot, **options: Any) -> Plan:
@@ -104,9 +96,9 @@ def plan_of(resolution: Resolution, snapshot: Snapshot) -> Plan:
         files,
         total,
         sum(file.bytes for file in files if not file.cached),
-        disk_free=_disk_free(snapshot.folder),
-        memory_needed=memory_needed(_counted(resolution.weights, snapshot)),
-        memory_free=_memory_free(),
+        disk_free=disk_free(snapshot.folder),
+        memory_needed=memory_needed(counted(resolution.weights, snapshot), _document(snapshot, "config.json")),
+        memory_free=memory_free(),
     )
 
 
@@ -124,7 +116,7 @@ def default_files(resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]
     own = resolution.backend == "modelscope"
     if own or resolution.backend == "mindone":
         folders |= {name.rpartition("/")[0] for name in snapshot.names if name.count("/") == 1}
-    endings = (*_METADATA, ".py") if _asks_for_code(resolution, snapshot) else _METADATA
+    endings: tuple[str, ...] = (*_METADATA, ".py") if _asks_for_code(resolution, snapshot) else _METADATA
     endings = endings if own else tuple(ending for ending in endings if ending not in _SELDOM_READ)
     chosen = []
     for name in snapshot.names:
@@ -209,59 +201,4 @@ def _document(snapshot: Snapshot, name: str) -> Any:
     try:
         return snapshot.document(name) if name in snapshot and snapshot.has_text(name) else None
     except ModelScopeExtError:  # reported where it decides something
-        return None
-
-
-def memory_needed(weights: Weights) -> Mapping[str, int]:
-    """Return bytes of weights in memory by dtype: as stored, and for the dtypes one might load in."""
-    if weights.parameters is None:
-        return {"as stored": weights.bytes} if weights.bytes else {}
-    if weights.format == "gguf":  # blocks are unpacked on loading, to a dtype of torch
-        return {"as stored": weights.bytes, "float32": 4 * weights.parameters, "bfloat16": 2 * weights.parameters}
-    stored = sum(_WIDTHS.get(dtype, 4) * count for dtype, count in weights.dtypes.items())
-    widths = {"float32": 4, "bfloat16": 2, "int8": 1}
-    return {"as stored": stored, **{name: width * weights.parameters for name, width in widths.items()}}
-
-
-def _counted(weights: Weights, snapshot: Snapshot) -> Weights:
-    """Return `weights` with the parameters counted in the headers of the files, where those can be read."""
-    from modelscope_ext.safety.headers import read_header
-
-    if weights.parameters is not None or not all(map(snapshot.has_text, weights.files)):
-        return weights
-    dtypes: dict[str, int] = {}
-    for name in weights.files:
-        try:
-            header = read_header(
-                weights.format or "", partial(snapshot.read, name),
-                snapshot.sizes[name], file=name, limits=snapshot.limits, source=str(snapshot.source),
-            )  # fmt: skip
-        except ModelScopeExtError:  # a broken file is the load's to refuse; a plan only counts
-            return weights
-        if header is None:
-            return weights
-        for dtype, count in header.dtypes.items():
-            dtypes[dtype] = dtypes.get(dtype, 0) + count
-    return replace(weights, dtypes=dtypes, parameters=sum(dtypes.values())) if dtypes else weights
-
-
-def _disk_free(folder: Path | None) -> int | None:
-    try:
-        status = os.statvfs(folder or Path.cwd())
-    except (OSError, AttributeError):  # no such call on Windows
-        return None
-    return status.f_bavail * status.f_frsize
-
-
-def _memory_free() -> int | None:
-    """Return the bytes of memory that can still be used, counting what the system can take back."""
-    try:
-        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
         return None

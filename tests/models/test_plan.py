@@ -11,7 +11,7 @@ import pytest
 
 from modelscope_ext.errors import NotAModel, OptionError
 from modelscope_ext.metadata.snapshot import Snapshot
-from modelscope_ext.models import plan as module
+from modelscope_ext.models import room
 from modelscope_ext.models.plan import default_files, plan
 from modelscope_ext.models.resolution import Weights
 from modelscope_ext.models.resolve import resolve
@@ -98,16 +98,16 @@ def test_nothing_to_load() -> None:
         plan(snapshot({}))
     listing = snapshot({"config.json": MLM})
     assert default_files(resolve(listing, installed=False), listing) == ("config.json",)
-    assert module.memory_needed(Weights()) == {}
+    assert room.memory_needed(Weights()) == {}
 
 
 def test_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*_: Any) -> Any:
         raise OSError("not here")
 
-    monkeypatch.setattr(module.os, "statvfs", none)
-    monkeypatch.setattr(module.os, "sysconf", none)
-    monkeypatch.setattr(module.Path, "read_text", none)
+    monkeypatch.setattr(room.os, "statvfs", none)
+    monkeypatch.setattr(room.os, "sysconf", none)
+    monkeypatch.setattr(room.Path, "read_text", none)
     taken = plan(snapshot({"config.json": MLM}), installed=False)
     assert taken.disk_free is None and taken.memory_free is None
 

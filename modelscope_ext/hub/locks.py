@@ -1,0 +1,71 @@
+"""The file locks of the official clients, under their own names: whoever comes second waits and finds the file there.
+
+A lock only saves bandwidth. What makes a file right is that it is checked, and moved into place at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from modelscope_ext.hub.protocol import HubFile, Listing
+
+__all__ = ["locked", "path_of"]
+
+_STEP = 0.1  # seconds between two looks
+
+
+def path_of(listing: Listing, file: HubFile, folder: Path) -> Path:
+    """Return the lock that the hub's client takes for `file`.
+
+    Args:
+        listing: The file's listing.
+        file: The file.
+        folder: The folder of this commit in the client's cache.
+
+    Example:
+        >>> listing = Listing("huggingface", "org/x", "main", "c0", ())
+        >>> path_of(listing, HubFile("a", 1, etag="e1"), Path("hub/models--org--x/snapshots/c0")).as_posix()
+        'hub/.locks/models--org--x/e1.lock'
+    """
+    if folder.parent.name != "snapshots":
+        return folder / "._____temp" / f"{hashlib.sha256(file.name.encode()).hexdigest()[:32]}.lock"
+    storage = folder.parent.parent
+    if listing.hub != "modelscope":
+        return storage.parent / ".locks" / storage.name / f"{file.etag or _digest(file.name)}.lock"
+    # modelscope_hub 0.5: DownloadManager._lock_path
+    key = ("modelscope-hub-download-lock-v2", "file", "model", listing.repo, file.name)
+    return storage.parent.parent / ".lock" / f"file_{_digest(*key)}.lock"
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@contextmanager
+def locked(path: Path, stopped: Callable[[], bool]) -> Iterator[None]:
+    """Hold the lock `path`; wait for whoever holds it.
+
+    Raises:
+        InterruptedError: `stopped()` while waiting.
+    """
+    from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock: BaseFileLock = FileLock(path, mode=0o664)  # as the clients: others of the group may wait for it too
+    while True:
+        try:
+            lock.acquire(timeout=_STEP, poll_interval=_STEP / 2)
+            break
+        except Timeout:
+            if stopped():
+                raise InterruptedError from None
+        except NotImplementedError:  # a file system without locks
+            lock = SoftFileLock(path)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock.release()
