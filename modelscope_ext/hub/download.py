@@ -31,9 +31,11 @@ from modelscope_ext.hub.protocol import Access, Hub, HubFile, Listing
 from modelscope_ext.hub.retry import FIRST_WAIT, LONGEST_WAIT, TRIES, Unusable, after_of, is_passing, status_of
 from modelscope_ext.hub.verified import Verified
 from modelscope_ext.hub.web import Web
+from modelscope_ext.utils.disk import disk_free
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import listing as listed
 from modelscope_ext.utils.text import printable
+from modelscope_ext.utils.text import size as readable
 
 __all__ = ["WORKERS", "Job", "Work", "download", "work_to_do"]
 
@@ -120,14 +122,6 @@ def download(
         DiskFull: No room, before the first byte or while they come.
         HubError: Hub, repo, file and what to do are in the message. What has arrived is kept where it can be resumed.
 
-    Example:
-        >>> from modelscope_ext.hub.protocol import Listing
-        >>> from modelscope_ext.hub.huggingface_ import HuggingFace
-        >>> listing = Listing("huggingface", "org/x", "main", "0" * 40, ())
-        >>> download(HuggingFace(), listing, [], Access(Path("cache"))).as_posix()  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        TypeError: ...
     """
     count = _checked(workers)
     work = work_to_do(hub, listing, names, access)
@@ -150,29 +144,31 @@ def download(
 
 
 def check_room(source: str, needed: int, where: Path) -> None:
-    """Refuse to begin what the disk has no room for; see `models.room.check_disk`.
+    """Refuse to begin what the disk has no room for.
+
+    Args:
+        source: The model, for the message.
+        needed: Bytes still to be written.
+        where: The folder to which they go.
 
     Raises:
         DiskFull: Naming what is needed, what is free, and what to do.
     """
-    at = where
-    while not at.exists() and at != at.parent:
-        at = at.parent
-    try:
-        free = shutil.disk_usage(at).free
-    except OSError:
+    free = disk_free(where)
+    if free is None or needed <= free:
         return
-    if needed > free:
-        raise DiskFull(
-            f"{source}: {needed} bytes are to be fetched, and {free} are free where they would go"
-            f" ({printable(str(where))}). Nothing was fetched. Pass cache_dir= (a folder on another disk), variant= if"
-            " the model has a smaller one, or make room."
-        )
+    raise DiskFull(
+        f"{source}: {readable(needed)} are to be fetched, and {readable(free)} are free where they would go"
+        f" ({printable(str(where))}). Nothing was fetched. Pass cache_dir= (a folder on another disk), variant= if the"
+        " model has a smaller one, or make room."
+    )
 
 
 def partials_in(folder: Path) -> Path:
     """Return where files are kept while they arrive: on the same disk as `folder`, and out of the model's way."""
-    return (folder.parent.parent if folder.parent.name == "snapshots" else folder) / "._____temp"
+    if folder.parent.name == "snapshots":
+        return folder.parent.parent / ".modelscope-ext"
+    return folder / ".cache" / "modelscope-ext"  # a folder that no walk over a model enters
 
 
 def _checked(workers: int | None) -> int:
@@ -272,16 +268,22 @@ class Job:
                     )
                 return False
             self.verified.note(path, file)
-        place = self.folder / file.name
-        if not place.exists():
-            self.partials.mkdir(parents=True, exist_ok=True)
-            copy = self.partials / f"{key_of(file.name, os.urandom(8).hex())}.copy"
-            try:
-                _second_name(path, copy)
-                self.hub.publish(self.listing, file, copy, self.access)
-            finally:
-                copy.unlink(missing_ok=True)
+        if not (self.folder / file.name).exists():
+            self._brought(path, file)
         return True
+
+    def _brought(self, path: Path, file: HubFile) -> None:
+        """Make a file that lies elsewhere in the cache part of the folder too; it stays where it is."""
+        if path.parent.name == "blobs":  # the content itself, of which the folder has links
+            self.hub.publish(self.listing, file, path, self.access)
+            return
+        self.partials.mkdir(parents=True, exist_ok=True)
+        copy = self.partials / f"{key_of(file.name, os.urandom(8).hex())}.copy"
+        try:
+            _second_name(path, copy)
+            self.hub.publish(self.listing, file, copy, self.access)
+        finally:
+            copy.unlink(missing_ok=True)
 
     def _fill(self, partial: Partial) -> None:
         """Get the bytes of a file, over as many connections as that takes, until they are the listed ones."""
@@ -314,7 +316,7 @@ class Job:
                 elif tries >= TRIES or not is_passing(error):
                     raise self._failure(error, file) from error
                 asked = after_of(error)
-                self._rest(asked if asked is not None else pause * random.uniform(0.75, 1.25), file, error)  # noqa: S311
+                self._rest(asked if asked is not None else pause * random.uniform(0.75, 1.25), file, error)
                 pause = FIRST_WAIT if partial.size > before else min(2 * pause, LONGEST_WAIT)
 
     def _stream(self, partial: Partial) -> Iterator[int]:
@@ -345,7 +347,7 @@ class Job:
 
     def _check_size(self, announced: int | None, partial: Partial) -> None:
         if announced is not None and announced != partial.file.size:
-            partial.discard_bytes()
+            partial.restart()
             raise HubError(
                 f"{self._said(partial.file)}: {partial.file.size} bytes are listed, and {announced} or more were sent."
                 " Nothing of it was used. The file may have changed a moment ago: ask again."
@@ -374,10 +376,10 @@ class Job:
         )
 
     def _failure(self, error: Exception, file: HubFile) -> ModelScopeExtError:
-        if isinstance(error, OSError) and not is_passing(error) and status_of(error) is None:
-            if not isinstance(error, ModelScopeExtError):
-                text = printable(error.strerror or str(error))
-                return HubError(f"{self._said(file)}: cannot be written ({text}). Check the cache's folder.")
+        local = isinstance(error, OSError) and not isinstance(error, ModelScopeExtError)
+        if local and not is_passing(error) and status_of(error) is None:
+            text = printable(getattr(error, "strerror", None) or str(error))
+            return HubError(f"{self._said(file)}: cannot be written ({text}). Check the cache's folder.")
         return failure(error, Asked(self.hub, self.listing.repo, self.listing.revision, file=file.name))
 
     def _said(self, file: HubFile) -> str:

@@ -30,14 +30,31 @@ def path_of(listing: Listing, file: HubFile, folder: Path) -> Path:
         >>> path_of(listing, HubFile("a", 1, etag="e1"), Path("hub/models--org--x/snapshots/c0")).as_posix()
         'hub/.locks/models--org--x/e1.lock'
     """
-    if folder.parent.name != "snapshots":
-        return folder / "._____temp" / f"{hashlib.sha256(file.name.encode()).hexdigest()[:32]}.lock"
+    if listing.hub == "modelscope":  # modelscope_hub 0.5: DownloadManager._lock_path
+        key = ("modelscope-hub-download-lock-v2", "file", "model", listing.repo, file.name)
+        return _modelscope_cache(folder) / ".lock" / f"file_{_digest(*key)}.lock"
     storage = folder.parent.parent
-    if listing.hub != "modelscope":
-        return storage.parent / ".locks" / storage.name / f"{file.etag or _digest(file.name)}.lock"
-    # modelscope_hub 0.5: DownloadManager._lock_path
-    key = ("modelscope-hub-download-lock-v2", "file", "model", listing.repo, file.name)
-    return storage.parent.parent / ".lock" / f"file_{_digest(*key)}.lock"
+    return storage.parent / ".locks" / storage.name / f"{file.etag or _digest(file.name)}.lock"
+
+
+def _modelscope_cache(folder: Path) -> Path:
+    """Return the cache in which a repo's folder lies, in any layout that ModelScope has had.
+
+    Example:
+        >>> for path in ("c/models/o--n/snapshots/master", "c/models/o/n", "c/hub/o/n", "c/hub/models/o/n"):
+        ...     print(_modelscope_cache(Path(path)))
+        c
+        c
+        c
+        c
+    """
+    above = folder.parent.parent  # of owner and name
+    if folder.parent.name == "snapshots":
+        above = folder.parent.parent.parent
+    for name in ("models", "hub"):
+        if above.name == name:
+            above = above.parent
+    return above
 
 
 def _digest(*parts: str) -> str:

@@ -1,6 +1,6 @@
 """One file on its way: what has arrived so far, whose bytes they are, and whether they are the listed ones.
 
-The name of a partial file is made of the size and the hash that its content will have, so that bytes of another
+The name of a partial file is made of the name, size and hash that the file will have, so that bytes of another
 content are never taken for its beginning; a file whose hash no hub tells is begun anew each time.
 """
 
@@ -19,7 +19,7 @@ from modelscope_ext.hub.digest import content_id, hasher
 from modelscope_ext.hub.protocol import HubFile
 from modelscope_ext.utils.text import printable
 
-__all__ = ["Partial"]
+__all__ = ["Partial", "key_of"]
 
 _PIECE = 2**20
 _NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
@@ -39,7 +39,7 @@ class Partial:
         self.file = file
         known = content_id(file)
         self.resumable = known is not None
-        name = f"{known}-{file.size}" if known else f"{os.getpid():x}{os.urandom(8).hex()}"
+        name = f"{known}-{key_of(file.name, str(file.size))[:8]}" if known else f"{os.getpid():x}{os.urandom(8).hex()}"
         self.path = folder / f"{name}.part"
         self.size = self._arrived()
         self._handle = -1
@@ -125,6 +125,13 @@ class Partial:
     def found(self) -> str:
         """Return the hash of what has arrived, shortened; for messages."""
         return f"{self._hash.hexdigest()[:12]}..." if self._hash is not None else "unknown"
+
+    def published(self) -> None:
+        """Say that the file was moved to its place."""
+        self.close()
+        self.resumable, self.size = True, self.file.size
+        with suppress(OSError):  # where it had two names, one of them stays
+            self.path.unlink()
 
     def close(self) -> None:
         """Close the file."""

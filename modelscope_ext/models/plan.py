@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import ModelScopeExtError
 from modelscope_ext.models.resolution import Plan, PlanFile, Resolution
-from modelscope_ext.models.room import counted, disk_free, memory_free, memory_needed
+from modelscope_ext.models.room import counted, memory_free, memory_needed
+from modelscope_ext.utils.disk import disk_free
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.snapshot import Snapshot

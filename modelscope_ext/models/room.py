@@ -1,4 +1,4 @@
-"""Step 5 of 6: will it fit? Disk and memory, counted from sizes and headers before a byte is fetched."""
+"""Step 5 of 6: will it fit? Memory, counted from sizes and headers before a byte is fetched."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelscope_ext.errors import DiskFull, MemoryTooSmall, ModelScopeExtError
+from modelscope_ext.errors import MemoryTooSmall, ModelScopeExtError
 from modelscope_ext.utils.text import listing, printable
+from modelscope_ext.utils.text import size as readable
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.snapshot import Snapshot
     from modelscope_ext.models.resolution import Plan, Resolution, Weights
 
-__all__ = ["check_disk", "check_memory", "counted", "disk_free", "memory_free", "memory_needed", "readable"]
+__all__ = ["check_memory", "counted", "memory_free", "memory_needed"]
 
 #: Bytes of one parameter.
 _WIDTHS = {
@@ -25,27 +26,12 @@ _WIDTHS = {
     "bool": 1, "float8_e4m3fn": 1, "float8_e5m2": 1, "F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2,
     "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1,
 }  # fmt: skip
-#: What stays free on a disk: other programs write too.
-_SPARE = 16 * 2**20
 #: Control groups limit a container's memory: version 2, then version 1 (https://docs.kernel.org/admin-guide/cgroup-v2.html).
 _GROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes",
      "/sys/fs/cgroup/memory/memory.stat"),
 )  # fmt: skip
-
-
-def readable(size: int) -> str:
-    """Return bytes as people say them.
-
-    Example:
-        >>> readable(13_877_808_360), readable(999), readable(2_000_000)
-        ('13.9 GB', '999 B', '2.0 MB')
-    """
-    for unit, width in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= width:
-            return f"{size / width:.1f} {unit}"
-    return f"{size} B"
 
 
 def memory_needed(weights: Weights, config: Any = None) -> Mapping[str, int]:
@@ -97,29 +83,6 @@ def counted(weights: Weights, snapshot: Snapshot) -> Weights:
     return replace(weights, dtypes=dtypes, parameters=sum(dtypes.values())) if dtypes else weights
 
 
-def disk_free(folder: Path | None) -> int | None:
-    """Return the bytes free where `folder` is, or will be; None where the system does not tell."""
-    path = (folder or Path.cwd()).absolute()
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    try:
-        status = os.statvfs(path)
-    except (OSError, AttributeError):  # no such call on Windows
-        return _disk_free_elsewhere(path)
-    return status.f_bavail * status.f_frsize
-
-
-def _disk_free_elsewhere(path: Path) -> int | None:
-    import shutil
-
-    if hasattr(os, "statvfs"):
-        return None
-    try:
-        return shutil.disk_usage(path).free
-    except OSError:
-        return None
-
-
 def memory_free(device: str | None = None) -> int | None:
     """Return the bytes of memory that can still be used, counting what the system can take back.
 
@@ -167,27 +130,6 @@ def _group_free(files: tuple[str, str, str]) -> int | None:
     except (OSError, ValueError, IndexError):  # "max": no limit
         return None
     return max(limit - held + cached, 0)
-
-
-def check_disk(source: str, needed: int, where: Path) -> None:
-    """Refuse to begin a download for which there is no room.
-
-    Args:
-        source: The model, for the message.
-        needed: Bytes still to be written.
-        where: The folder to which they go.
-
-    Raises:
-        DiskFull: Naming what is needed, what is free, and what to do.
-    """
-    free = disk_free(where)
-    if free is None or needed == 0 or needed + _SPARE <= free:
-        return
-    raise DiskFull(
-        f"{printable(source)}: {readable(needed)} are to be fetched, and {readable(free)} are free where they would go"
-        f" ({printable(str(where))}). Nothing was fetched. Pass cache_dir= (a folder on another disk), variant= if the"
-        " model has a smaller one, or make room."
-    )
 
 
 def check_memory(

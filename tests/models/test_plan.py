@@ -15,6 +15,7 @@ from modelscope_ext.models import room
 from modelscope_ext.models.plan import default_files, plan
 from modelscope_ext.models.resolution import Weights
 from modelscope_ext.models.resolve import resolve
+from modelscope_ext.utils import disk
 
 MLM = {"model_type": "bert", "architectures": ["BertForMaskedLM"]}
 
@@ -105,7 +106,7 @@ def test_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None
     def none(*_: Any) -> Any:
         raise OSError("not here")
 
-    monkeypatch.setattr(room.os, "statvfs", none)
+    monkeypatch.setattr(disk.shutil, "disk_usage", none)
     monkeypatch.setattr(room.os, "sysconf", none)
     monkeypatch.setattr(room.Path, "read_text", none)
     taken = plan(snapshot({"config.json": MLM}), installed=False)
