@@ -82,7 +82,13 @@ class ModelScopeExtError(Exception):
 
 
 class HubError(ModelScopeExtError, OSError):
-    """A hub, or the client that speaks to it, failed."""
+    """A hub, or the client that speaks to it, failed.
+
+    Attributes:
+        refused: The hub has what was asked for, and refused it to who asked.
+    """
+
+    refused: bool = False
 
 
 class DiskFull(HubError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import HubError, ModelNotFound, ModelScopeExtError
 from modelscope_ext.hub.retry import Unusable, after_of, status_of
@@ -66,11 +66,13 @@ def no_revision(asked: Asked, known: Iterable[str] = ()) -> ModelNotFound:
 
 
 def denied(asked: Asked, *, gated: bool = False) -> HubError:
-    """Return the error for a repo that exists but is not for who asks."""
+    """Return the error for a repo that exists but is not for who asks; it is marked as `refused`."""
     page = f"{asked.endpoint}/{asked.repo}" if asked.endpoint else "its page"
     todo = f"accept its terms at {printable(page, 200)} and {asked.hub.login}" if gated else asked.hub.login
     what = "the model is gated: its owner asks for consent" if gated else "access was denied"
-    return HubError(f"{asked}: {what}. To get it, {todo}.")
+    error = HubError(f"{asked}: {what}. To get it, {todo}.")
+    error.refused = True
+    return error
 
 
 def not_cached(asked: Asked, known: Iterable[str] = ()) -> ModelNotFound:
@@ -90,7 +92,7 @@ def failure(error: BaseException, asked: Asked) -> ModelScopeExtError:
         return error
     status, wait = status_of(error), after_of(error)
     if status in (401, 403):
-        return denied(asked)
+        return denied(asked, gated=_header(error, "X-Error-Code") == "GatedRepo")
     if status == 404 and asked.file:
         return HubError(f"{asked}: listed, but not there (404). The model may have changed a moment ago: ask again.")
     if status == 404:
@@ -108,6 +110,12 @@ def failure(error: BaseException, asked: Asked) -> ModelScopeExtError:
     if not isinstance(error, OSError) and isinstance(error, ValueError | TypeError | AttributeError | LookupError):
         return HubError(f"{asked}: the hub's answer could not be understood ({printable(kind)}).")
     return HubError(f"{asked}: could not be reached ({printable(kind)}). {_CONNECTION}")
+
+
+def _header(error: BaseException, name: str) -> str | None:
+    headers: Any = getattr(error, "headers", None) or getattr(getattr(error, "response", None), "headers", None) or {}
+    found = headers.get(name) or headers.get(name.lower())
+    return str(found) if found else None
 
 
 _CONNECTION = (

@@ -33,6 +33,7 @@ class HuggingFace:
     name = "huggingface"
     prefix = "hf"
     title = "Hugging Face"
+    default = "main"
     requires = "huggingface-hub"
     login = "log in with `hf auth login`, set HF_TOKEN or pass token="
 
@@ -44,7 +45,8 @@ class HuggingFace:
             return self._cached_listing(asked, access)
         need(self)
         try:
-            info = retried(lambda: _model_info(asked, access), Deadline.of(access.deadline))
+            deadline = Deadline.of(access.deadline)
+            info = bounded(lambda: retried(lambda: _model_info(asked, access), deadline), deadline)
         except Exception as error:
             raise self._failure(error, asked, access) from error
         commit, siblings = getattr(info, "sha", None), getattr(info, "siblings", None)
@@ -57,7 +59,7 @@ class HuggingFace:
         need(self)
         from huggingface_hub.utils import build_hf_headers
 
-        headers = build_hf_headers(token=access.token, library_name="modelscope-ext")
+        headers = build_hf_headers(token=_token(access), library_name="modelscope-ext")
         path = f"{quote(listing.repo)}/resolve/{quote(listing.commit, safe='')}/{quote(file.name)}"
         return Address(f"{_endpoint()}/{path}", {name.title(): value for name, value in headers.items()})
 
@@ -86,7 +88,7 @@ class HuggingFace:
         return {"endpoint": _endpoint(), "cache": str(_cache(Access()))}
 
     def _names(self, repo: str, revision: str | None) -> tuple[str, str]:
-        revision = "main" if revision in (None, "main", "master") else str(revision)
+        revision = self.default if revision in (None, "main", "master") else str(revision)
         return check_repo(repo, hub=self.title, bare=True), check_revision(revision, hub=self.title)
 
     def _storage(self, repo: str, access: Access) -> Path:
@@ -119,7 +121,7 @@ class HuggingFace:
 def _model_info(asked: Asked, access: Access) -> Any:
     from huggingface_hub import HfApi
 
-    api = HfApi(endpoint=asked.endpoint, token=access.token, library_name="modelscope-ext")
+    api = HfApi(endpoint=asked.endpoint, token=_token(access), library_name="modelscope-ext")
     return api.model_info(asked.repo, revision=asked.revision, files_metadata=True, timeout=_STEP)
 
 
@@ -127,7 +129,7 @@ def _refs(asked: Asked, access: Access) -> tuple[str, ...]:
     """Return branches and tags, for a near miss; nothing where that fails too."""
     from huggingface_hub import HfApi
 
-    api = HfApi(endpoint=asked.endpoint, token=access.token, library_name="modelscope-ext")
+    api = HfApi(endpoint=asked.endpoint, token=_token(access), library_name="modelscope-ext")
     try:
         refs = bounded(lambda: api.list_repo_refs(asked.repo), Deadline(5.0))
         return tuple(str(ref.name) for ref in (*refs.branches, *refs.tags))
@@ -141,6 +143,11 @@ def _row(sibling: Any) -> Row:
     sha256 = lfs.get("sha256") if isinstance(lfs, Mapping) else getattr(lfs, "sha256", None)
     size = getattr(sibling, "size", None)
     return getattr(sibling, "rfilename", None), size, sha256, sha256 or getattr(sibling, "blob_id", None)
+
+
+def _token(access: Access) -> str | bool | None:
+    """Return the caller's token, False for none at all, or None for the one that the client finds."""
+    return False if access.token == "" else access.token
 
 
 def _endpoint() -> str:

@@ -34,6 +34,7 @@ class ModelScope:
     name = "modelscope"
     prefix = "ms"
     title = "ModelScope"
+    default = "master"
     requires = "modelscope-hub"
     login = "log in with `ms login`, set MODELSCOPE_API_TOKEN or pass token="
 
@@ -46,7 +47,8 @@ class ModelScope:
         need(self)
         try:
             # The client repeats failed listings by itself; a second layer of as many tries would only take longer.
-            rows = retried(lambda: _rows(asked, access), Deadline.of(access.deadline), tries=2)
+            deadline = Deadline.of(access.deadline)
+            rows = bounded(lambda: retried(lambda: _rows(asked, access), deadline, tries=2), deadline)
         except Exception as error:
             raise self._failure(error, asked, access) from error
         found = Listing(self.name, repo, revision, _commit(rows) or revision)
@@ -91,7 +93,7 @@ class ModelScope:
         return {"endpoint": _endpoint(), "cache": str(_cache(Access()))}
 
     def _names(self, repo: str, revision: str | None) -> tuple[str, str]:
-        revision = "master" if revision in (None, "main", "master") else str(revision)
+        revision = self.default if revision in (None, "main", "master") else str(revision)
         return check_repo(repo, hub=self.title), check_revision(revision, hub=self.title)
 
     def _cached_listing(self, asked: Asked, access: Access) -> Listing:

@@ -22,7 +22,7 @@ class Access:
     """How the caller wants hubs to be asked.
 
     Attributes:
-        token: For the hub that is asked; None takes the one its own client stored, or its variable.
+        token: For the hub that is asked; None takes the one its own client stored, or its variable, and "" none.
         cache_dir: Stands in for the client's own cache; None is the client's own, so that others find our files.
         offline: Open no socket: answer from the cache.
         deadline: Seconds that one operation (a listing, the reading of metadata) may take, retries included; None for
@@ -99,6 +99,8 @@ class Hub(Protocol):
     prefix: str
     #: As people write it: ``"ModelScope"``.
     title: str
+    #: Its default branch: ``"main"`` or ``"master"``, which are one name to the caller.
+    default: str
     #: The distribution to install for it, e.g. ``"huggingface-hub"``.
     requires: str
     #: How to log in, as the end of a sentence: ``"log in with `ms login`"``.

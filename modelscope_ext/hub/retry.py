@@ -68,7 +68,7 @@ class Deadline:
 
 
 def retried(action: Callable[[], T], deadline: Deadline, *, tries: int = TRIES) -> T:
-    """Return what `action` returns, asked again where that may help.
+    """Return what `action` returns, asked again where that may help. To be called within `bounded` or `at_once`.
 
     Raises:
         Exception: What `action` raised last, as it was raised.
@@ -77,7 +77,7 @@ def retried(action: Callable[[], T], deadline: Deadline, *, tries: int = TRIES) 
     wait = FIRST_WAIT
     for number in range(1, tries + 1):
         try:
-            return bounded(action, deadline)
+            return action()
         except Exception as error:
             if number == tries or not is_passing(error):
                 raise
