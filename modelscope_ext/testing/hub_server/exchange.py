@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
@@ -60,6 +60,10 @@ class Request:
     def authorized(self) -> bool:
         """A token was sent."""
         return self.token is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON can carry it, but whether there was a token instead of the token."""
+        return {**{k: v for k, v in asdict(self).items() if k != "token"}, "authorized": self.authorized}
 
 
 @dataclass
