@@ -1,7 +1,8 @@
 """Step 1 of 6: what a model string means: a local folder, or a repo of a hub.
 
-An existing folder wins, unless `hub=` names a hub. Else the string is an id, and the hubs are asked in this order: the one that ``hub=`` or
-a prefix (``ms:``, ``hf:``, ``om:``) names, else those of ``MODELSCOPE_EXT_HUB``, else ModelScope.
+An existing folder wins, unless ``hub=`` names a hub. Else the string is an id, and the hubs are asked in this order:
+the one that ``hub=`` or a prefix (``ms:``, ``hf:``, ``om:``) names, else those of ``MODELSCOPE_EXT_HUB``, else
+ModelScope.
 """
 
 # On the path of every resolve(), where pathlib costs more than the system calls:

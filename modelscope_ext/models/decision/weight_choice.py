@@ -91,7 +91,8 @@ def _weights(evidence: Evidence, form: str, names: tuple[str, ...], some: list[W
         header = evidence.headers.get(name)
         for dtype, count in (header.dtypes if header else {}).items():
             dtypes[dtype] = dtypes.get(dtype, 0) + count
-    complete = bool(names) and all(name in evidence.headers for name in names)
+    read = [evidence.headers.get(name) for name in names]
+    complete = bool(names) and all(header is not None and header.complete for header in read)
     chosen = next((w.variant for w in some if w.variant), None)
     return Weights(
         form, names, size, chosen, dtypes, sum(dtypes.values()) if complete else None, quantization_of(evidence, some)
