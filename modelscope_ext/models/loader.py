@@ -87,6 +87,7 @@ def load_request(model: Any, request: Request, *, model_class: type[Model] | Non
     gate.check_floors(resolution, files, choice.engine)
     if snapshot.remote is not None:
         snapshot = _fetched(snapshot, files, resolution, request)
+        files = tuple(name for name in files if name in snapshot)
         # What would run could not be hashed before its bytes were here.
         gate.gate_a(resolution, evidence, snapshot, grants, engine=choice.engine, base_model=request.get("base_model"))
         seen = marks(_folder(snapshot), files)
@@ -257,9 +258,13 @@ def _fetched(snapshot: Snapshot, files: tuple[str, ...], resolution: Resolution,
     """Fetch exactly the plan's files, once it is known that there is room for them."""
     from modelscope_ext.hub.fetch import fetched
     from modelscope_ext.metadata.weights import classify
+    from modelscope_ext.models.fetching import matching
     from modelscope_ext.models.plan import plan_of
     from modelscope_ext.models.room import check_memory
 
+    if (ignored := request.get("ignore_file_pattern")) is not None:
+        patterns = (ignored,) if isinstance(ignored, str) else tuple(ignored)
+        files = tuple(name for name in files if not matching((name,), patterns))
     planned = plan_of(resolution, snapshot, files)
     if planned.to_fetch_bytes:
         where: dict[str, Any] = {name: request.get(name) for name in ("dtype", "device", "device_map")}

@@ -15,7 +15,7 @@ from modelscope_ext.utils.disk import disk_free
 if TYPE_CHECKING:
     from modelscope_ext.metadata.snapshot import Snapshot
 
-__all__ = ["default_files", "is_metadata", "plan", "plan_of", "shards_of"]
+__all__ = ["WHERE", "default_files", "is_metadata", "plan", "plan_of", "shards_of"]
 
 #: Metadata that only ModelScope's own models and libraries without a loader here may read.
 _SELDOM_READ = (".jsonl", ".tsv", ".yml")
@@ -45,7 +45,7 @@ _COPIES = frozenset(
      "coreml", "openvino", "gguf", "ggml", "mindspore", "mindir", "tfjs", "exported", "torchscript", "executorch")
 )  # fmt: skip
 #: Options that say where a model is, or what may be read of it.
-_WHERE = ("hub", "revision", "subfolder", "limits", "token", "cache_dir", "local_files_only")
+WHERE = ("hub", "revision", "subfolder", "limits", "token", "cache_dir", "local_files_only")
 _LARGEST_METADATA = 256 * 2**20
 
 
@@ -74,9 +74,9 @@ def plan(model: str | Path | Snapshot, **options: Any) -> Plan:
     from modelscope_ext.hub.locate import open_snapshot
     from modelscope_ext.models.resolve import resolve
 
-    where = {name: options[name] for name in _WHERE if name in options}
+    where = {name: options[name] for name in WHERE if name in options}
     snapshot = open_snapshot(model, **where)
-    others = {name: value for name, value in options.items() if name not in _WHERE or name == "limits"}
+    others = {name: value for name, value in options.items() if name not in WHERE or name == "limits"}
     return plan_of(resolve(snapshot, **others), snapshot)
 
 

@@ -41,13 +41,13 @@ def digits():
     return {**files, **EXTRA}
 
 
-@pytest.fixture(params=["huggingface", "modelscope"])
+@pytest.fixture(params=["huggingface", "modelscope", pytest.param("openmind", marks=pytest.mark.om)])
 def hub(request, hub_server, monkeypatch, tmp_path):
     """The name of a hub that serves org/digits; the caches are the clients' own, and empty."""
     hub_server.add("org/digits", digits())
     for name, value in hub_server.environment(request.param).items():
         monkeypatch.setenv(name, value)
-    for name in ("HF_HOME", "MODELSCOPE_CACHE", "MODELSCOPE_EXT_CACHE"):
+    for name in ("HF_HOME", "MODELSCOPE_CACHE", "MODELSCOPE_EXT_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setenv("MODELSCOPE_EXT_OFFLINE", "0")
     return request.param
@@ -73,7 +73,7 @@ def test_the_whole_way(hub, hub_server):
 
 
 def test_the_class_method_and_a_prefix(hub):
-    prefix = {"huggingface": "hf", "modelscope": "ms"}[hub]
+    prefix = {"huggingface": "hf", "modelscope": "ms", "openmind": "om"}[hub]
     with Model.from_pretrained(f"{prefix}:org/digits", backend="onnx") as model:
         assert model.backend == "onnxruntime" and model.tasks[0] == "image-classification"
 
