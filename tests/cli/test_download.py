@@ -78,12 +78,13 @@ def test_patterns(cli, hub):
 
 @pytest.mark.parametrize("hub_name", ["ms", "hf"])
 def test_a_folder_of_ones_own(cli, hub, tmp_path, hub_name):
-    target = tmp_path / "mine"
+    target = tmp_path / "above" / "mine"
     done = cli("download", f"{hub_name}:org/digits", *ARGUMENTS, "--local-dir", target, "--max-workers", 2)
     assert done.code == 0 and done.out == f"{target}\n"
     assert [n for n in names(target) if not n.startswith(".cache/")] == PLANNED
     assert not any(p.is_symlink() for p in target.rglob("*"))
-    assert not (tmp_path / "HF_HOME" / "hub").exists() and not (tmp_path / "MODELSCOPE_CACHE" / "models").exists()
+    assert {p.name for p in tmp_path.iterdir()} <= {"above", "MODELSCOPE_EXT_CACHE"}
+    assert [p.name for p in (tmp_path / "above").iterdir()] == ["mine"]
     hub.requests.clear()
     (target / "config.json").write_text("changed by hand")
     again = cli("download", f"{hub_name}:org/digits", *ARGUMENTS, "--local-dir", target)
