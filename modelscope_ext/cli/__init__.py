@@ -36,6 +36,7 @@ COMMANDS = {
     "inspect": ("inspect_", "say what a model is, what it needs, and why"),
     "plan": ("plan", "say which files a load reads, and whether disk and memory have room"),
     "download": ("download", "fetch what a load reads into the hub's cache, or into a folder"),
+    "lock": ("lock", "write down exactly what a load would load, for pipeline(lock=...)"),
     "run": ("run", "load a model and run its task on inputs"),
     "export": ("export", "write a model in another format, checked against the original"),
     "check": ("check", "compare what configuration.json and the card declare with the files"),

@@ -49,7 +49,7 @@ def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any)
     """Load `model` and return the resolved class's instance, or `model_class`'s.
 
     Args:
-        model: A folder, a hub id or a Snapshot.
+        model: A folder, a hub id or a Snapshot; None where `lock` names it.
         model_class: The class to make; None chooses the registered one, or `Model`.
         **keywords: The keywords of `modelscope_ext.pipeline`.
 
@@ -57,6 +57,10 @@ def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any)
         OptionError, ModelNotFound, NotAModel, AmbiguousModel, SafetyError, BackendNotLoadable, MissingRequirement,
         RequirementConflict, WeightsMismatch: In the order in which the steps come.
     """
+    if keywords.get("lock") is not None:
+        from modelscope_ext.models.lock import apply_lock
+
+        model, keywords = apply_lock(model, keywords)
     return load_request(model, Request.of(keywords), model_class=model_class)
 
 
@@ -84,6 +88,9 @@ def load_request(model: Any, request: Request, *, model_class: type[Model] | Non
     check_options(request, choice)
     check_base(request, snapshot, evidence, choice)
     files = _files(resolution, snapshot, choice)
+    if (lock := request.get("lock")) is not None:
+        lock.check_decision(resolution, snapshot.source.commit)
+        lock.check_files(snapshot, files)
     gate.check_floors(resolution, files, choice.engine)
     if snapshot.remote is not None:
         snapshot = _fetched(snapshot, files, resolution, request)
