@@ -38,6 +38,7 @@ EXTRAS = {
     "onediff": [*TRANSFORMERS, "diffusers>=0.38", "accelerate>=1.0", "onediff>=1.2", "onediffx>=1.2"],
     "openmind": ["openmind-hub>=1.3"],
     "ray": ["ray[data]>=2.60,<2.61"],
+    "testing": ["pytest>=8", "trustme>=1.1"],
     "serve": ["fastapi>=0.115", "uvicorn>=0.30"],
     "dev": [
         "tox>=4.23",

@@ -4,6 +4,8 @@ Each class also derives from the builtin that a user would catch::
 
     ModelScopeExtError
     +-- HubError (OSError)                      a hub or its client failed
+    |   +-- DiskFull                            no room for what is to be fetched
+    +-- MemoryTooSmall (MemoryError)            the weights would not fit; said before they are fetched
     +-- ModelNotFound (FileNotFoundError)       no folder and no repo of that name
     +-- NotAModel (ValueError)                  it exists, but nothing in it can be taken for a model
     +-- AmbiguousModel (ValueError)             several readings are equally good; the argument that settles it is named
@@ -44,11 +46,13 @@ __all__ = [
     "AmbiguousModel",
     "BackendNotLoadable",
     "ConfigError",
+    "DiskFull",
     "ExecutableFormatRefused",
     "HubError",
     "InstallRefused",
     "LimitExceeded",
     "MalformedMetadata",
+    "MemoryTooSmall",
     "MissingRequirement",
     "ModelNotFound",
     "ModelScopeExtError",
@@ -85,6 +89,14 @@ class HubError(ModelScopeExtError, OSError):
     """
 
     refused: bool = False
+
+
+class DiskFull(HubError):
+    """The disk has no room for what is to be fetched; what was fetched before is kept."""
+
+
+class MemoryTooSmall(ModelScopeExtError, MemoryError):
+    """The weights would not fit into the memory of the device; said before they are fetched."""
 
 
 class ModelNotFound(ModelScopeExtError, FileNotFoundError):

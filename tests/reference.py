@@ -139,7 +139,15 @@ class _Worker:
 
 
 _shared = _Worker()
-_online = _Worker({"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "REFERENCE_MAY_REACH": "loopback"})
+_online = _Worker(
+    {
+        "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "MODELSCOPE_DOWNLOAD_INTRA_CLOUD": "false",
+        "OPENMIND_HUB_ENDPOINT": "https://modelers.cn",
+        "REFERENCE_MAY_REACH": "loopback",
+    }
+)
 atexit.register(_shared.close)
 atexit.register(_online.close)
 

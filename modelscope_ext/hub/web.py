@@ -127,13 +127,35 @@ class Web:
             start: The first byte wanted.
             length: How many are wanted; None: to the end.
         """
-        headers = {"User-Agent": f"modelscope-ext/{__version__}", "Accept-Encoding": "identity", **address.headers}
         ranged = start > 0 or length is not None
-        if ranged:
-            headers["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
+        last = "" if length is None else str(start + length - 1)
+        with self._answered(address, f"bytes={start}-{last}" if ranged else None) as answer:
+            yield answer, _before(answer, start) if ranged else 0
+
+    @contextmanager
+    def streamed(self, address: Address, start: int = 0) -> Iterator[requests.Response]:
+        """Yield the answer with all bytes from `start` on, or, with status 200, with the whole file.
+
+        Args:
+            address: Where the file is.
+            start: The first byte wanted.
+
+        Raises:
+            Unusable: The bytes begin elsewhere.
+        """
+        with self._answered(address, f"bytes={start}-" if start else None) as answer:
+            if answer.status_code == 206:
+                _before(answer, start)
+            yield answer
+
+    @contextmanager
+    def _answered(self, address: Address, wanted: str | None) -> Iterator[requests.Response]:
+        headers = {"User-Agent": f"modelscope-ext/{__version__}", "Accept-Encoding": "identity", **address.headers}
+        if wanted is not None:
+            headers["Range"] = wanted
         answer = self._followed(address.url, headers)
         try:
-            yield answer, _before(answer, start) if ranged else 0
+            yield answer
         finally:
             answer.close()
 
@@ -148,6 +170,7 @@ class Web:
                     answer.close()
                     raise Answered(answer.status_code, answer.headers)
                 return answer
+            answer.raw.read(_PIECE, decode_content=False)  # read to its end, a connection can be used again
             answer.close()
             target = urljoin(url, answer.headers["Location"])
             _check_step(url, target)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,21 +34,27 @@ class Content:
         """Return all bytes."""
         return b"".join(self.chunks())
 
-    @cached_property
+    # Not functools.cached_property: until Python 3.12 it locks the property of all files while one is being hashed.
+    @property
     def sha256(self) -> str:
         """The sha256 of all bytes, in hex."""
-        return _digest(hashlib.sha256(), self)
+        return self._once("sha256", lambda: _digest(hashlib.sha256(), self))
 
-    @cached_property
+    @property
     def blob_id(self) -> str:
         """The id git gives a blob of these bytes, in hex."""
-        return _digest(hashlib.sha1(b"blob %d\0" % self.size, usedforsecurity=False), self)
+        start = b"blob %d\0" % self.size
+        return self._once("blob_id", lambda: _digest(hashlib.sha1(start, usedforsecurity=False), self))
 
-    @cached_property
+    @property
     def pointer(self) -> bytes:
         """The Git LFS pointer that stands for these bytes in a repository."""
         text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {self.size}\n"
         return text.encode()
+
+    def _once(self, name: str, compute: Callable[[], str]) -> str:
+        known: dict[str, str] = self.__dict__.setdefault("_known", {})
+        return known[name] if name in known else known.setdefault(name, compute())
 
 
 class Data(Content):
@@ -98,6 +103,7 @@ class Generated(Content):
     Args:
         size: Bytes.
         seed: Another seed gives other bytes.
+        sha256: What listings say; given, it is believed, so that terabytes need not be read to list them.
 
     Example:
         >>> whole = Generated(3_000_000).read()
@@ -105,8 +111,10 @@ class Generated(Content):
         True
     """
 
-    def __init__(self, size: int, seed: int = 0) -> None:
+    def __init__(self, size: int, seed: int = 0, *, sha256: str | None = None) -> None:
         self.size = size
+        if sha256 is not None:
+            self._once("sha256", lambda: sha256)
         block = random.Random(seed).randbytes(_PERIOD)
         self._block = memoryview(block + block[:CHUNK])
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote
 
 from modelscope_ext.testing.hub_server.content import Content, Data
-from modelscope_ext.testing.hub_server.repos import Commit, Entry, Repo
+from modelscope_ext.testing.hub_server.repos import Commit, Entry, Repo, tree
 
 if TYPE_CHECKING:
     from modelscope_ext.testing.hub_server.server import HubServer
@@ -60,6 +60,10 @@ class Request:
     def authorized(self) -> bool:
         """A token was sent."""
         return self.token is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as JSON can carry it, but whether there was a token instead of the token."""
+        return {**{k: v for k, v in asdict(self).items() if k != "token"}, "authorized": self.authorized}
 
 
 @dataclass
@@ -148,9 +152,19 @@ class Call:
             return found if isinstance(found, list) else [found]
         return [value for key, value in parse_qsl(self.body.decode()) if key == name]
 
-    def entries(self, commit: Commit) -> list[Entry]:
+    def entries(self, commit: Commit) -> Sequence[Entry]:
         """Return the lines of the listing."""
-        return list(self.server.faults.bend(commit.entries(), self.request))
+        return self.server.faults.bend(commit.entries, self.request)
+
+    def rows(self, commit: Commit, folder: str, *, recursive: bool) -> Sequence[Entry | str]:
+        """Return the files below a folder of the listing, each folder (a str) before what it holds."""
+        entries = self.entries(commit)
+        if entries is not commit.entries:
+            return tree(entries, folder, recursive=recursive)
+        known = commit.trees
+        if (folder, recursive) not in known:
+            known[folder, recursive] = tree(entries, folder, recursive=recursive)
+        return known[folder, recursive]
 
     def may_write(self, repo: Repo) -> bool:
         """Return whether the sender may write."""

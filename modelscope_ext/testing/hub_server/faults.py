@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -187,16 +187,20 @@ class Faults:
             fitting = [f for f in self._faults if f.lie is None and f.bodies_only is bodies and f.when.fits(request)]
             return [fault for fault in fitting if self._hits(fault)]
 
-    def bend(self, entries: Iterable[Entry], request: Request) -> Iterable[Entry]:
+    def bend(self, entries: Sequence[Entry], request: Request) -> Sequence[Entry]:
         """Return the lines of a listing, with the lies that were asked for."""
         with self._lock:
             lies = [f for f in self._faults if f.lie is not None and replace(f.when, path=None).fits(request)]
-        for entry in entries:
-            for fault in lies:
-                if fault.lie is not None and _like(fault.when.path, entry.name):
-                    fault.hits += 1
-                    entry = fault.lie(entry)
-            yield entry
+        if not lies:
+            return entries
+        return [self._bent(entry, lies) for entry in entries]
+
+    def _bent(self, entry: Entry, lies: list[Fault]) -> Entry:
+        for fault in lies:
+            if fault.lie is not None and _like(fault.when.path, entry.name):
+                fault.hits += 1
+                entry = fault.lie(entry)
+        return entry
 
     def _hits(self, fault: Fault) -> bool:
         turn = fault.seen

@@ -9,9 +9,8 @@ from urllib.parse import quote
 
 from modelscope_ext.testing.hub_server.content import Data
 from modelscope_ext.testing.hub_server.exchange import Call, Reply, Route
-from modelscope_ext.testing.hub_server.repos import DEFAULT_BRANCH, Commit, Entry, Repo, is_large
+from modelscope_ext.testing.hub_server.repos import DEFAULT_BRANCH, Commit, Entry, Repo, is_large, iso
 from modelscope_ext.testing.hub_server.uploads import batch, receive
-from modelscope_ext.testing.hub_server.words import iso, tree
 
 __all__ = ["ROUTES"]
 
@@ -42,7 +41,10 @@ def _state(call: Call) -> tuple[Repo, Commit] | Reply:
     return repo, commit
 
 
-def _line(entry: Entry) -> dict[str, Any]:
+def _line(row: Entry | str) -> dict[str, Any]:
+    if isinstance(row, str):
+        return {"type": "directory", "oid": Data(row.encode()).blob_id, "size": 0, "path": row}
+    entry = row
     line: dict[str, Any] = {"type": "file", "oid": entry.oid, "size": entry.size, "path": entry.name}
     if entry.lfs:
         line["lfs"] = {"oid": entry.digest, "size": entry.size, "pointerSize": len(entry.content.pointer)}
@@ -92,37 +94,27 @@ def _tree(call: Call) -> Reply:
         return found
     commit = found[1]
     recursive = call.request.query.get("recursive", "").lower() in ("true", "1")
-    lines = [
-        _line(row) if isinstance(row, Entry) else {"type": "directory", "oid": Data(row.encode()).blob_id, "size": 0,
-                                                   "path": row}
-        for row in tree(call.entries(commit), call.parts.get("file", ""), recursive=recursive)
-    ]  # fmt: skip
-    if not lines and "file" in call.parts:
+    rows = call.rows(commit, call.parts.get("file", ""), recursive=recursive)
+    if not rows and "file" in call.parts:
         return _error(404, "EntryNotFound", "Entry not found", **{"X-Repo-Commit": commit.id})
     size = min(int(call.request.query.get("limit", call.server.page_size)), call.server.page_size)
     first = int(call.request.query.get("cursor", "0"))
     headers = {}
-    if first + size < len(lines):
+    if first + size < len(rows):
         at = f"{call.base}/api/models/{call.parts['repo']}/tree/{quote(call.parts['revision'], safe='')}"
         if "file" in call.parts:
             at += "/" + quote(call.parts["file"])
         kept = "&".join(f"{k}={quote(v)}" for k, v in call.request.query.items() if k != "cursor")
         headers["Link"] = f'<{at}?{kept}&cursor={first + size}>; rel="next"'
-    return Reply.of(lines[first : first + size], headers=headers)
+    return Reply.of([_line(row) for row in rows[first : first + size]], headers=headers)
 
 
 def _paths(call: Call) -> Reply:
     if isinstance(found := _state(call), Reply):
         return found
     asked = call.form("paths")
-    rows = tree(call.entries(found[1]), "", recursive=True)
-    lines = []
-    for row in rows:
-        if isinstance(row, Entry) and row.name in asked:
-            lines.append(_line(row))
-        elif isinstance(row, str) and row in asked:
-            lines.append({"type": "directory", "oid": Data(row.encode()).blob_id, "size": 0, "path": row})
-    return Reply.of(lines)
+    rows = call.rows(found[1], "", recursive=True)
+    return Reply.of([_line(row) for row in rows if (row if isinstance(row, str) else row.name) in asked])
 
 
 def _refs(call: Call) -> Reply:

@@ -9,7 +9,6 @@ from modelscope_ext.testing.hub_server.content import Data
 from modelscope_ext.testing.hub_server.exchange import Call, Reply, Route
 from modelscope_ext.testing.hub_server.repos import DEFAULT_BRANCH, Commit, Entry, Repo
 from modelscope_ext.testing.hub_server.uploads import lines, receive
-from modelscope_ext.testing.hub_server.words import tree
 
 __all__ = ["ROUTES"]
 
@@ -102,7 +101,7 @@ def _listing(call: Call) -> Reply:
     commit = found[1]
     recursive = call.request.query.get("Recursive", "").lower() == "true"
     root = call.request.query.get("Root", "")
-    rows = tree(call.entries(commit), root, recursive=recursive)
+    rows = call.rows(commit, root, recursive=recursive)
     if root and not rows:
         return _error(404, f"path not found: {root}")
     return _ok({"Files": [_line(row, commit) for row in rows[: call.server.listing_cap]], "IsVisual": 0})

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from functools import cached_property
 from typing import Any
 
 from modelscope_ext.testing.hub_server.content import Content, Data
 
-__all__ = ["DEFAULT_BRANCH", "HUBS", "Commit", "Entry", "Repo", "Store", "is_large"]
+__all__ = ["DEFAULT_BRANCH", "HUBS", "Commit", "Entry", "Repo", "Store", "is_large", "iso", "tree"]
 
 HUBS = ("huggingface", "modelscope", "openmind")
 #: As Hugging Face and Modelers call it; ModelScope calls the same branch ``master``.
@@ -21,6 +23,16 @@ _LFS_SUFFIXES = (
     ".tflite", ".zip",
 )  # fmt: skip
 _LFS_SIZE = 10 << 20
+
+
+def iso(seconds: int) -> str:
+    """Return a time as the hubs write it.
+
+    Example:
+        >>> iso(1_700_000_000)
+        '2023-11-14T22:13:20.000Z'
+    """
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def is_large(name: str, size: int) -> bool:
@@ -68,16 +80,17 @@ class Commit:
     message: str
     parent: str | None
     number: int
+    trees: dict[tuple[str, bool], Sequence[Entry | str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def seconds(self) -> int:
         """When it was made, in seconds since 1970."""
         return _EPOCH + 60 * self.number
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield the files in the order of the listing."""
-        for name, content in self.files.items():
-            yield Entry(name, content, content.size, is_large(name, content.size))
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """The files in the order of the listing."""
+        return tuple(Entry(n, c, c.size, is_large(n, c.size)) for n, c in self.files.items())
 
     def entry(self, name: str) -> Entry | None:
         """Return one file."""
@@ -149,5 +162,30 @@ class Store:
         """Return an uploaded or committed large file by its sha256."""
         if (found := self.uploads.get(sha256)) is not None:
             return found
-        every = (e for r in self.repos.values() for c in r.commits.values() for e in c.entries() if e.lfs)
+        every = (e for r in self.repos.values() for c in r.commits.values() for e in c.entries if e.lfs)
         return next((entry.content for entry in every if entry.digest == sha256), None)
+
+
+def tree(entries: Iterable[Entry], folder: str, *, recursive: bool) -> list[Entry | str]:
+    """Return the files below a folder, each folder (a str) before what it holds.
+
+    Args:
+        entries: All files.
+        folder: Below which folder, ``""`` for the root.
+        recursive: Also what lies deeper.
+    """
+    prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
+    rows: list[Entry | str] = []
+    seen = set()
+    for entry in entries:
+        if not entry.name.startswith(prefix):
+            continue
+        parts = entry.name[len(prefix) :].split("/")
+        for depth in range(1, len(parts) if recursive else min(2, len(parts))):
+            above = prefix + "/".join(parts[:depth])
+            if above not in seen:
+                seen.add(above)
+                rows.append(above)
+        if recursive or len(parts) == 1:
+            rows.append(entry)
+    return rows

@@ -5,15 +5,17 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-from modelscope_ext.testing.hub_server import huggingface_, modelscope_
+from modelscope_ext.testing.hub_server import huggingface_, modelscope_, openmind_
 from modelscope_ext.testing.hub_server.content import Content, Files, contents
 from modelscope_ext.testing.hub_server.exchange import Call, Reply, Request, Route
 from modelscope_ext.testing.hub_server.faults import Faults
 from modelscope_ext.testing.hub_server.repos import DEFAULT_BRANCH, HUBS, Commit, Entry, Repo, Store
+from modelscope_ext.testing.hub_server.tunnel import TunnelHandler, certify
 from modelscope_ext.testing.hub_server.wire import Handler, Listener
 
 __all__ = ["HubServer"]
@@ -63,6 +65,7 @@ class HubServer:
         self._closing = threading.Event()
         self._listeners: dict[str, Listener] = {}
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._bundle: Path | None = None
 
     def __enter__(self) -> HubServer:
         """Return itself; each hub's port opens when it is first asked for."""
@@ -134,8 +137,9 @@ class HubServer:
         return commit.id
 
     def endpoint(self, hub: str) -> str:
-        """Return the hub's address."""
-        return f"http://127.0.0.1:{self._listener(hub).port}"
+        """Return the hub's address. Modelers' is the real one; the way to it is in `environment`."""
+        port = self._listener(hub).port
+        return f"https://{openmind_.HOST}" if hub == "openmind" else f"http://127.0.0.1:{port}"
 
     def environment(self, *hubs: str) -> dict[str, str]:
         """Return the variables that lead the official clients here.
@@ -144,17 +148,33 @@ class HubServer:
 
         Args:
             *hubs: Which; all that are served if none is given.
+
+        Raises:
+            ImportError: Modelers is among them and trustme is not installed.
         """
         found = {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
         for hub in hubs or self.hubs:
             found |= _VARIABLES[hub]
             found[_ENDPOINTS[hub]] = self.endpoint(hub)
+            if hub == "openmind":
+                proxy, bundle = f"http://127.0.0.1:{self._listener(hub).port}", str(self.bundle)
+                found |= {"HTTPS_PROXY": proxy, "https_proxy": proxy}
+                found |= {"REQUESTS_CA_BUNDLE": bundle, "SSL_CERT_FILE": bundle}
         return found
+
+    @property
+    def bundle(self) -> Path:
+        """The certificate to trust, where Modelers is served."""
+        self._listener("openmind")
+        assert self._bundle is not None
+        return self._bundle
 
     def cdn_url(self, call: Call, commit: Commit, entry: Entry) -> str:
         """Return where a large file is really kept: on a host of another name."""
-        host = f"http://localhost:{self._listener(call.request.hub).port}"
-        return f"{host}/cdn/{call.parts['repo']}/{commit.id}/{quote(entry.name)}?signature={_SIGNATURE}"
+        at = f"http://localhost:{self._listener(call.request.hub).port}"
+        if call.request.hub == "openmind":
+            at = f"https://{openmind_.CDN_HOST}"
+        return f"{at}/cdn/{call.parts['repo']}/{commit.id}/{quote(entry.name)}?signature={_SIGNATURE}"
 
     def wait(self, seconds: float) -> None:
         """Wait, but not longer than the server lives.
@@ -174,8 +194,14 @@ class HubServer:
             raise ValueError(f"{hub!r} is not served here: HubServer(hubs={list(self.hubs)})")
         with self.store.lock:
             if hub not in self._listeners:
-                self._listeners[hub] = Listener(self, hub, (*_ROUTES[hub], _CDN), Handler)
+                handler = self._tunnel() if hub == "openmind" else Handler
+                self._listeners[hub] = Listener(self, hub, (*_ROUTES[hub], _CDN), handler)
             return self._listeners[hub]
+
+    def _tunnel(self) -> type[Handler]:
+        self._folder = tempfile.TemporaryDirectory(prefix="hub-server-")
+        self._bundle, context = certify(Path(self._folder.name))
+        return type("_Tunnel", (TunnelHandler,), {"context": context})
 
 
 def _from_cdn(call: Call) -> Reply:
@@ -188,7 +214,7 @@ def _from_cdn(call: Call) -> Reply:
 
 
 _CDN = Route.at("cdn", "GET HEAD", "/cdn/{repo}/{commit}/{file:path}", _from_cdn)
-_ROUTES = {"huggingface": huggingface_.ROUTES, "modelscope": modelscope_.ROUTES}
+_ROUTES = {"huggingface": huggingface_.ROUTES, "modelscope": modelscope_.ROUTES, "openmind": openmind_.ROUTES}
 _ENDPOINTS = {"huggingface": "HF_ENDPOINT", "modelscope": "MODELSCOPE_ENDPOINT", "openmind": "OPENMIND_HUB_ENDPOINT"}
 _VARIABLES = {
     "huggingface": {"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"},

@@ -18,7 +18,7 @@ from modelscope_ext.testing.hub_server.exchange import Call, Reply, Request, Rou
 if TYPE_CHECKING:
     from modelscope_ext.testing.hub_server.server import HubServer
 
-__all__ = ["Handler", "Listener"]
+__all__ = ["Handler", "Listener", "hang_up"]
 
 _GONE = (ConnectionError, TimeoutError, ssl.SSLError, ssl.SSLEOFError)
 
@@ -62,9 +62,13 @@ class Listener(ThreadingHTTPServer):
 
     def shutdown_request(self, request: Any) -> None:
         """Forget a connection that is over."""
-        with self._lock:
-            self._open.discard(request)
+        self.release(request)
         super().shutdown_request(request)
+
+    def release(self, connection: socket.socket) -> None:
+        """Take back `hold`."""
+        with self._lock:
+            self._open.discard(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Keep what went wrong here; that a client went away is no error."""
@@ -79,7 +83,7 @@ class Listener(ThreadingHTTPServer):
         with self._lock:
             still_open = list(self._open)
         for connection in still_open:
-            _hang_up(connection)
+            hang_up(connection)
         self.server_close()
         self._thread.join()
 
@@ -148,7 +152,7 @@ class Handler(BaseHTTPRequestHandler):
         if reply.dropped:
             self.close_connection = True
             self.wfile.flush()
-            _hang_up(self.connection)
+            hang_up(self.connection)
             return
         start, stop = reply.window()
         request.status = reply.status
@@ -180,7 +184,7 @@ class Handler(BaseHTTPRequestHandler):
         if limit < stop:
             self.wfile.flush()
             self.close_connection = True
-            _hang_up(self.connection)
+            hang_up(self.connection)
 
     def _kernel_sends(self, reply: Reply, start: int, stop: int, request: Request) -> bool:
         if isinstance(self.connection, ssl.SSLSocket) or (file := reply.content.open()) is None:
@@ -250,7 +254,8 @@ def _read(reply: Reply, start: int, stop: int) -> Iterator[bytes | memoryview]:
         yield from Generated(stop - at, seed=1).chunks()
 
 
-def _hang_up(connection: socket.socket) -> None:
+def hang_up(connection: socket.socket) -> None:
+    """Close a connection that another thread may be reading or writing."""
     try:
         connection.shutdown(socket.SHUT_RDWR)
     except OSError:
