@@ -100,7 +100,7 @@ def failure(error: BaseException, asked: Asked) -> ModelScopeExtError:
     if status == 429:
         when = f" It asks to wait {wait:.0f} seconds." if wait is not None else ""
         return HubError(f"{asked}: too many requests (429).{when} Wait, or {asked.hub.login} for a higher limit.")
-    if status is not None and status >= 400:
+    if status is not None:
         return HubError(f"{asked}: the hub failed ({status}). Ask again later.")
     if isinstance(error, Unusable):
         return HubError(f"{asked}: {printable(str(error))}; asked several times. Nothing of it was used.")
