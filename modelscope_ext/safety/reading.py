@@ -1,7 +1,7 @@
 """Reading a stranger's files: opened once, inside the model's folder, regular, and no larger than allowed."""
 
 # On the path of every resolve(), where pathlib costs more than the system calls:
-# ruff: noqa: PTH114, PTH118, PTH206
+# ruff: noqa: PTH113, PTH114, PTH118, PTH206
 
 from __future__ import annotations
 
