@@ -70,7 +70,16 @@ setup(
         "modelscope_ext.models": ["data/*.json"],
         "modelscope_ext.utils": ["data/*.json"],
     },
-    install_requires=["addict>=2.4", "yapf>=0.40", "PyYAML>=6", "packaging>=22"],
+    install_requires=[
+        "addict>=2.4",
+        "yapf>=0.40",
+        "PyYAML>=6",
+        "packaging>=22",
+        "platformdirs>=3.5",
+        "huggingface-hub>=0.36",
+        "modelscope-hub>=0.5.1",
+        "requests>=2.28",
+    ],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["modelscope-ext = modelscope_ext.cli:main"]},
     classifiers=[
