@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -62,6 +63,13 @@ class HuggingFace:
         headers = build_hf_headers(token=_token(access), library_name="modelscope-ext")
         path = f"{quote(listing.repo)}/resolve/{quote(listing.commit, safe='')}/{quote(file.name)}"
         return Address(f"{_endpoint()}/{path}", {name.title(): value for name, value in headers.items()})
+
+    def signed(self, access: Access) -> Access:
+        """Return `access` with the token that is sent."""
+        need(self)
+        from huggingface_hub import get_token
+
+        return access if access.token is not None else replace(access, token=get_token() or "")
 
     def cached(self, listing: Listing, file: HubFile, access: Access) -> Path | None:
         """Return a copy in the client's cache."""

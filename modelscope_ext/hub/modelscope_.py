@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -60,6 +61,10 @@ class ModelScope:
         token = _token(access)
         headers = {"Authorization": f"Bearer {token}", "Cookie": f"m_session_id={token}"} if token else {}
         return Address(f"{_endpoint()}/api/v1/models/{quote(listing.repo)}/repo?{query}", headers)
+
+    def signed(self, access: Access) -> Access:
+        """Return `access` with the token that is sent."""
+        return replace(access, token=_token(access) or "")
 
     def cached(self, listing: Listing, file: HubFile, access: Access) -> Path | None:
         """Return a copy in the client's cache, in one of the layouts that it has had."""
