@@ -79,6 +79,8 @@ setup(
         "huggingface-hub>=0.36",
         "modelscope-hub>=0.5.1",
         "requests>=2.28",
+        "filelock>=3.10",
+        "tqdm>=4.64",
     ],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["modelscope-ext = modelscope_ext.cli:main"]},
