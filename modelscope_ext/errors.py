@@ -16,6 +16,7 @@ Each class also derives from the builtin that a user would catch::
     +-- RegistryError (KeyError)                unknown, duplicate or ambiguous registration
     +-- ConfigError (ValueError)                a configuration that cannot be read or understood
     +-- OptionError (TypeError, ValueError)     an argument nobody takes, or a value nobody knows
+    +-- LockMismatch (ValueError)               commit, hash, decision or library is not the locked one
     +-- WeightsMismatch (RuntimeError)          weights are missing or left over after loading
     +-- SafetyError                             refused; `.code .source .file .field .grant` say what and why
         +-- RemoteCodeRefused  RC (PermissionError)
@@ -51,6 +52,7 @@ __all__ = [
     "HubError",
     "InstallRefused",
     "LimitExceeded",
+    "LockMismatch",
     "MalformedMetadata",
     "MemoryTooSmall",
     "MissingRequirement",
@@ -137,6 +139,10 @@ class ConfigError(ModelScopeExtError, ValueError):
 
 class OptionError(ModelScopeExtError, TypeError, ValueError):
     """An argument that nobody takes, or a value that nobody knows."""
+
+
+class LockMismatch(ModelScopeExtError, ValueError):
+    """What would be loaded is not what the lock file names; the message says in what it differs."""
 
 
 class WeightsMismatch(ModelScopeExtError, RuntimeError):

@@ -25,6 +25,7 @@ from modelscope_ext.errors import DiskFull, HubError, ModelNotFound, ModelScopeE
 from modelscope_ext.hub import locks
 from modelscope_ext.hub.digest import content_id, verify_file
 from modelscope_ext.hub.failures import Asked, failure
+from modelscope_ext.hub.local_dir import LocalDir
 from modelscope_ext.hub.partial import Partial, key_of
 from modelscope_ext.hub.progress import Progress
 from modelscope_ext.hub.protocol import Access, Hub, HubFile, Listing
@@ -166,7 +167,7 @@ def check_room(source: str, needed: int, where: Path) -> None:
 
 def partials_in(folder: Path) -> Path:
     """Return where files are kept while they arrive: on the same disk as `folder`, and out of the model's way."""
-    if folder.parent.name == "snapshots":
+    if folder.parent.name == "snapshots" and "--" in folder.parent.parent.name:
         return folder.parent.parent / ".modelscope-ext"
     return folder / ".cache" / "modelscope-ext"  # a folder that no walk over a model enters
 
@@ -238,9 +239,7 @@ class Job:
         """Make sure that `file` is in the folder, complete and right."""
         if self._reused(file):
             return
-        with contextlib.suppress(InterruptedError), locks.locked(
-            locks.path_of(self.listing, file, self.folder), self.stopped
-        ):  # fmt: skip
+        with contextlib.suppress(InterruptedError), locks.locked(self._lock_of(file), self.stopped):
             if self._reused(file):  # by another process meanwhile
                 self.bar.add(file.size)
                 return
@@ -249,6 +248,11 @@ class Job:
                 self.hub.publish(self.listing, file, partial.path, self.access)
                 partial.published()
             self.verified.note(self.folder / file.name, file)
+
+    def _lock_of(self, file: HubFile) -> Path:
+        if isinstance(self.hub, LocalDir):
+            return locks.own_path(self.partials, file)
+        return locks.path_of(self.listing, file, self.folder)
 
     def _reused(self, file: HubFile) -> bool:
         """Whether a right copy is where it belongs; one that lies elsewhere in the cache is brought there."""

@@ -12,13 +12,18 @@ from pathlib import Path
 
 from modelscope_ext.hub.protocol import HubFile, Listing
 
-__all__ = ["locked", "path_of"]
+__all__ = ["locked", "own_path", "path_of"]
 
 _STEP = 0.1  # seconds between two looks
 
 
+def own_path(folder: Path, file: HubFile) -> Path:
+    """Return the lock of `file` in a folder of ours."""
+    return folder / f"{_digest(file.name)[:32]}.lock"
+
+
 def path_of(listing: Listing, file: HubFile, folder: Path) -> Path:
-    """Return the lock that the hub's client takes for `file`.
+    """Return the lock that the hub's client takes for `file` in its cache.
 
     Args:
         listing: The file's listing.

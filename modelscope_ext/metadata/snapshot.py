@@ -113,12 +113,15 @@ class Snapshot:
         self._documents: dict[str, Any] = {}
 
     @classmethod
-    def from_folder(cls, path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Snapshot:
+    def from_folder(
+        cls, path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS, source: Source | None = None
+    ) -> Snapshot:
         """Return the Snapshot of a local folder; only names are read now.
 
         Args:
             path: The folder. Links inside it are listed but followed only where they stay in the model.
             limits: What is too large.
+            source: Where it comes from; None is the folder itself.
 
         Raises:
             ModelNotFound: `path` is no folder, or cannot be listed.
@@ -126,13 +129,17 @@ class Snapshot:
             MalformedMetadata: Two file names that Unicode calls the same.
         """
         folder = os.fspath(path)
-        seen = walk(folder, limits, source=folder)
+        origin = source or Source("local", path=folder)
+        name_of_it = str(origin)
+        seen = walk(folder, limits, source=name_of_it)
 
         def read(name: str, start: int, length: int) -> bytes:
-            return read_inside(folder, name, start=start, length=length, limits=limits, source=folder, bases=seen.bases)
+            return read_inside(
+                folder, name, start=start, length=length, limits=limits, source=name_of_it, bases=seen.bases
+            )
 
         return cls(
-            Source("local", path=folder),
+            origin,
             seen.sizes,
             read,
             links=seen.links,
@@ -202,12 +209,22 @@ class Snapshot:
             >>> Snapshot.from_mapping({"config.json": "{}", "adapter_config.json": "{}"}).without(["config.json"]).names
             ('adapter_config.json',)
         """
+        gone = frozenset(names)
+        return self.only(name for name in self.names if name not in gone)
+
+    def only(self, names: Iterable[str]) -> Snapshot:
+        """Return the same Snapshot as if it had no files but those of these names.
+
+        Example:
+            >>> Snapshot.from_mapping({"config.json": "{}", "README.md": ""}).only(["config.json"]).names
+            ('config.json',)
+        """
         import copy
 
-        other, gone = copy.copy(self), frozenset(names)
-        other.names = tuple(name for name in self.names if name not in gone)
-        other.sizes = MappingProxyType({name: size for name, size in self.sizes.items() if name not in gone})
-        other.links = MappingProxyType({name: target for name, target in self.links.items() if name not in gone})
+        other, kept = copy.copy(self), frozenset(names)
+        other.names = tuple(name for name in self.names if name in kept)
+        other.sizes = MappingProxyType({name: size for name, size in self.sizes.items() if name in kept})
+        other.links = MappingProxyType({name: target for name, target in self.links.items() if name in kept})
         other._documents = {}
         return other
 

@@ -15,7 +15,7 @@ from modelscope_ext.utils.disk import disk_free
 if TYPE_CHECKING:
     from modelscope_ext.metadata.snapshot import Snapshot
 
-__all__ = ["default_files", "is_metadata", "plan", "plan_of", "shards_of"]
+__all__ = ["WHERE", "default_files", "is_metadata", "plan", "plan_of", "shards_of"]
 
 #: Metadata that only ModelScope's own models and libraries without a loader here may read.
 _SELDOM_READ = (".jsonl", ".tsv", ".yml")
@@ -45,15 +45,17 @@ _COPIES = frozenset(
      "coreml", "openvino", "gguf", "ggml", "mindspore", "mindir", "tfjs", "exported", "torchscript", "executorch")
 )  # fmt: skip
 #: Options that say where a model is, or what may be read of it.
-_WHERE = ("hub", "revision", "subfolder", "limits", "token", "cache_dir", "local_files_only")
+WHERE = ("hub", "revision", "subfolder", "limits", "token", "cache_dir", "local_files_only")
 _LARGEST_METADATA = 256 * 2**20
 
 
 def plan(model: str | Path | Snapshot, **options: Any) -> Plan:
     """Return what a load of `model` would read and need. Nothing is loaded, imported or fetched.
 
+    Of a model on a hub a listing and a few kilobytes of metadata are read.
+
     Args:
-        model: A folder, or a Snapshot.
+        model: A folder, a hub id, or a Snapshot.
         **options: Those of `resolve`.
 
     Returns:
@@ -72,35 +74,47 @@ def plan(model: str | Path | Snapshot, **options: Any) -> Plan:
     from modelscope_ext.hub.locate import open_snapshot
     from modelscope_ext.models.resolve import resolve
 
-    where = {
-        k: options[k]
-        for k in ("hub", "revision", "subfolder", "limits", "token", "cache_dir", "local_files_only")
-        if k in options
-    }
+    where = {name: options[name] for name in WHERE if name in options}
     snapshot = open_snapshot(model, **where)
-    others = {k: v for k, v in options.items() if k not in ("hub", "revision", "subfolder")}
+    others = {name: value for name, value in options.items() if name not in WHERE or name == "limits"}
     return plan_of(resolve(snapshot, **others), snapshot)
 
 
-def plan_of(resolution: Resolution, snapshot: Snapshot) -> Plan:
-    """Return the Plan of a decision that was already made."""
+def plan_of(resolution: Resolution, snapshot: Snapshot, names: Iterable[str] | None = None) -> Plan:
+    """Return the Plan of a decision that was already made.
+
+    Args:
+        resolution: The decision.
+        snapshot: What it is about.
+        names: The files, where somebody has asked the backend for them already.
+    """
     from modelscope_ext.models.builder import BACKENDS
 
-    if resolution.backend in BACKENDS:
+    if names is None and resolution.backend in BACKENDS:
         names = BACKENDS.get(resolution.backend).files(resolution, snapshot)
-    else:
-        names = default_files(resolution, snapshot)
-    here = snapshot.folder is not None
-    files = tuple(PlanFile(name, snapshot.sizes.get(name, 0), snapshot.hashes.get(name), cached=here) for name in names)
-    total = sum(file.bytes for file in files)
+    chosen = default_files(resolution, snapshot) if names is None else tuple(names)
+    here, where = _here(snapshot, chosen)
+    files = tuple(PlanFile(n, snapshot.sizes.get(n, 0), snapshot.hashes.get(n), cached=n in here) for n in chosen)
+    config = _document(snapshot, "config.json") if "config.json" in chosen else None
     return Plan(
         files,
-        total,
+        sum(file.bytes for file in files),
         sum(file.bytes for file in files if not file.cached),
-        disk_free=disk_free(snapshot.folder),
-        memory_needed=memory_needed(counted(resolution.weights, snapshot), _document(snapshot, "config.json")),
+        disk_free=disk_free(where),
+        memory_needed=memory_needed(counted(resolution.weights, snapshot), config),
         memory_free=memory_free(),
     )
+
+
+def _here(snapshot: Snapshot, names: tuple[str, ...]) -> tuple[frozenset[str], Path | None]:
+    """Return which files are on this machine already, and the folder to which the others would go."""
+    if snapshot.remote is None:
+        return frozenset(names) if snapshot.folder is not None else frozenset(), snapshot.folder
+    from modelscope_ext.hub.fetch import cache_of, to_do
+
+    prefix = f"{snapshot.remote.subfolder}/" if snapshot.remote.subfolder else ""
+    known = [name for name in names if name in snapshot]
+    return frozenset(file.name[len(prefix) :] for file in to_do(snapshot, known).here), cache_of(snapshot)
 
 
 def default_files(resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:

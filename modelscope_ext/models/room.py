@@ -65,7 +65,8 @@ def counted(weights: Weights, snapshot: Snapshot) -> Weights:
     """Return `weights` with the parameters counted in the headers of the files, where those can be read."""
     from modelscope_ext.safety.headers import read_header
 
-    if weights.parameters is not None or not all(map(snapshot.has_text, weights.files)):
+    far = snapshot.remote is not None  # every header would be a request
+    if weights.parameters is not None or far or not all(map(snapshot.has_text, weights.files)):
         return weights
     dtypes: dict[str, int] = {}
     for name in weights.files:
