@@ -297,12 +297,12 @@ class Job:
         while not partial.complete():
             before = partial.size
             try:
-                if partial.size == file.size and file.size:
+                if partial.size == file.size:
                     wrong += 1
                     self.bar.add(-counted)
                     counted = 0
                     partial.restart()
-                    if wrong > 1:
+                    if wrong > 1 or not file.size:
                         raise self._wrong(partial)
                 for count in self._stream(partial):
                     counted += count
@@ -373,6 +373,10 @@ class Job:
             raise InterruptedError
 
     def _wrong(self, partial: Partial) -> HubError:
+        if not partial.file.size:
+            return HubError(
+                f"{self._said(partial.file)}: 0 bytes are listed, with the hash of others. Ask again later."
+            )
         return HubError(
             f"{self._said(partial.file)}: the bytes that were sent are not the listed ones (expected"
             f" {printable(content_id(partial.file) or '')}); fetched twice. Nothing of it was used. The file may have"

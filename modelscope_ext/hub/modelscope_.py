@@ -143,7 +143,8 @@ def _commit(rows: list[Any]) -> str | None:
     dates = [date for date, _ in dated if isinstance(date, int)]
     if not dates or len(dates) != len(dated):
         return None
-    newest = {commit for date, commit in dated if date == max(dates)}
+    last = max(dates)
+    newest = {commit for date, commit in dated if date == last}
     commit = newest.pop() if len(newest) == 1 else None
     return commit if isinstance(commit, str) and COMMIT.fullmatch(commit) else None
 

@@ -55,7 +55,7 @@ def survive(world, accidents):
         assert world.bodies() == BIG.size, "bytes were sent twice although the connection was cut cleanly"
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(accidents=st.lists(ACCIDENTS, max_size=5))
 def test_whatever_happens_to_the_connection(world, impatient, accidents):
     survive(world, accidents)
@@ -75,7 +75,7 @@ def test_whatever_happens_to_the_connection_at_length(hub_name, tmp_path, monkey
         through()
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(offsets=st.lists(st.integers(0, BIG.size - 1), min_size=1, max_size=3, unique=True), times=st.integers(1, 3))
 def test_wrong_bytes_of_the_right_size(world, impatient, offsets, times):
     shutil.rmtree(world.cache, ignore_errors=True)
@@ -188,7 +188,7 @@ def test_a_stall_is_given_up_and_asked_again(world, impatient, monkeypatch, afte
 def test_a_stall_that_does_not_end(world, impatient, monkeypatch):
     monkeypatch.setattr(web, "_READ", 0.2)
     world.faults.stall(60, after=1_000_000, path=WEIGHTS, times=1)
-    world.faults.stall(60, path=WEIGHTS, skip=1)
+    world.faults.stall(60, path=WEIGHTS, route="cdn", skip=1)
     with pytest.raises(HubError, match=rf"{REPO}.*sub/model\.safetensors.*no answer in time"):
         world.fetch()
     world.check()
@@ -254,7 +254,11 @@ def test_a_hub_that_answers_with_rubbish(world, impatient):
 def test_a_hub_that_answers_with_other_json(world, impatient, body):
     for route in ("listing", "info", "file-info"):
         world.faults.status(200, route=route, body=body)
-    with pytest.raises(ModelScopeExtError, match=REPO):
-        world.fetch()
+    try:
+        listing = world.listing()
+    except ModelScopeExtError as error:
+        assert REPO in str(error)
+    else:
+        assert listing.files == ()  # no file of a model was made up
     world.check()
     world.heals()

@@ -61,7 +61,8 @@ class World:
 
     def bodies(self, file=WEIGHTS):
         """Bytes of a file that were sent since the requests were last cleared."""
-        return sum(r.sent for r in self.server.requests if r.file == file and r.route in ("file", "cdn"))
+        answers = [r for r in self.server.requests if r.file == file and r.route in ("file", "cdn")]
+        return sum(r.sent for r in answers if r.status in (200, 206))
 
     def served_by_cache(self):
         """What a client would take for files of the model: by name, for every revision in the cache."""

@@ -136,7 +136,8 @@ class Repo:
         """Make a commit on a branch, new or old, or on a pull request, and return it."""
         table = self.pulls if branch.startswith("refs/pr/") else self.branches
         parent, number = table.get(branch), len(self.commits)
-        text = "\n".join([self.id, branch, str(parent), str(number), message])
+        held = (f"{name!r} {content.label()}" for name, content in sorted(files.items()))
+        text = "\n".join([self.id, branch, str(parent), str(number), message, *held])
         made = Commit(hashlib.sha1(text.encode()).hexdigest(), dict(sorted(files.items())), message, parent, number)
         before = self.commits[parent] if parent is not None else None
         for name, content in made.files.items():
