@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.downloads import DOWNLOADS
 from benchmarks.first import FIRST, First
 from benchmarks.folders import configuration, plain_transformers
 from benchmarks.measure import Timer, modules_after, process, repeated
@@ -152,4 +153,12 @@ ROWS = {
     "config-100kB": Row("Config.from_file, 100 kB", _config(100_000), 1 / 8, repeats=7),
     "config-2MB": Row("Config.from_file, 2 MB", _config(2_000_000), 1 / 4, repeats=5),
     **{f"first-{name}": _first(first) for name, first in FIRST.items()},
+    **{
+        f"download-{name}": Row(f"download, {one.title}", one.sides, 1 / 0.9, memory=1.1, repeats=5)
+        for name, one in DOWNLOADS.items()
+    },
+    **{
+        f"download-{name}-cpu": Row(f"download, {one.title}: processor", one.processor, 1.1, repeats=3)
+        for name, one in DOWNLOADS.items()
+    },
 }

@@ -41,6 +41,7 @@ class Hollow(Content):
         self.__dict__["blob_id"] = self.sha256[:40]
 
     def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+        """Yield the bytes from `start` up to `stop`."""
         at, end = start, self.size if stop is None else min(stop, self.size)
         while at < end:
             piece = self.head[at : min(end, at + 2**20)] if at < len(self.head) else bytes(min(2**20, end - at))

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from modelscope_ext.errors import LimitExceeded, MalformedMetadata, MissingRequirement, PathEscapeRefused
+from modelscope_ext.errors import LimitExceeded, MalformedMetadata, MissingRequirement, PathEscapeRefused, SafetyError
 from modelscope_ext.hub.failures import Asked
 from modelscope_ext.hub.protocol import HubFile, Listing
 from modelscope_ext.safety.limits import Limits
-from modelscope_ext.safety.paths import check_name, check_names, fault_of
+from modelscope_ext.safety.paths import check_names, fault_of
 from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
@@ -61,7 +61,11 @@ def checked(listing: Listing, rows: Iterable[HubFile | Row], asked: Asked, limit
         fault = fault_of(file.name)
         if fault is not None:
             if fault[0] is PathEscapeRefused:
-                check_name(file.name, field="file list", source=str(asked))
+                raise PathEscapeRefused(
+                    f"{asked}: the listed name {printable(file.name)!r} was refused: {fault[1]}. Nothing was fetched.",
+                    file=printable(file.name),
+                    source=asked.repo,
+                )
             left_out[file.name] = fault[1]
         elif file.name in files:
             raise _malformed(asked, file.name, "is listed twice")
@@ -73,7 +77,10 @@ def checked(listing: Listing, rows: Iterable[HubFile | Row], asked: Asked, limit
                 source=asked.repo,
                 grant="limits",
             )
-    check_names(files, source=str(asked))
+    try:
+        check_names(files)
+    except SafetyError as error:
+        raise type(error)(f"{asked}: {error}", file=error.file, source=asked.repo) from error
     for name in files:
         parent = name.rpartition("/")[0]
         if parent in files:

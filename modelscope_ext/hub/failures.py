@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -34,9 +35,14 @@ class Asked:
     endpoint: str = ""
     file: str | None = None
 
+    @property
+    def address(self) -> str:
+        """The endpoint as it may be shown: without user and password."""
+        return printable(re.sub(r"//[^/@\s]*@", "//***@", self.endpoint), 200)
+
     def __str__(self) -> str:
         at = f"@{self.revision}" if self.revision else ""
-        where = f" ({self.endpoint})" if self.endpoint else ""
+        where = f" ({self.address})" if self.endpoint else ""
         what = f": {printable(self.file)}" if self.file else ""
         return f"{self.hub.title}{where}: {printable(self.repo)}{printable(at)}{what}"
 
@@ -67,8 +73,8 @@ def no_revision(asked: Asked, known: Iterable[str] = ()) -> ModelNotFound:
 
 def denied(asked: Asked, *, gated: bool = False) -> HubError:
     """Return the error for a repo that exists but is not for who asks; it is marked as `refused`."""
-    page = f"{asked.endpoint}/{asked.repo}" if asked.endpoint else "its page"
-    todo = f"accept its terms at {printable(page, 200)} and {asked.hub.login}" if gated else asked.hub.login
+    page = f"{asked.address}/{asked.repo}" if asked.endpoint else "its page"
+    todo = f"accept its terms at {page} and {asked.hub.login}" if gated else asked.hub.login
     what = "the model is gated: its owner asks for consent" if gated else "access was denied"
     error = HubError(f"{asked}: {what}. To get it, {todo}.")
     error.refused = True
@@ -100,7 +106,7 @@ def failure(error: BaseException, asked: Asked) -> ModelScopeExtError:
     if status == 429:
         when = f" It asks to wait {wait:.0f} seconds." if wait is not None else ""
         return HubError(f"{asked}: too many requests (429).{when} Wait, or {asked.hub.login} for a higher limit.")
-    if status is not None and status >= 400:
+    if status is not None:
         return HubError(f"{asked}: the hub failed ({status}). Ask again later.")
     if isinstance(error, Unusable):
         return HubError(f"{asked}: {printable(str(error))}; asked several times. Nothing of it was used.")

@@ -10,6 +10,7 @@ ModelScope.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
@@ -118,7 +119,10 @@ def open_snapshot(
     if sources[0].hub != "local":
         from modelscope_ext.hub.hubs import access_of
 
-        return _first(sources, access_of(token, cache_dir, local_files_only, limits))
+        name = _name_of(model)
+        either = sources[0].repo == name and hub is None
+        here = f" There is no folder {printable(name)} here either.{_near(name)}" if either else ""
+        return _first(sources, access_of(token, cache_dir, local_files_only, limits), here)
     snapshot = local_.snapshot(sources[0].path or "", limits or DEFAULT_LIMITS)
     name = _name_of(model)
     if hub is None and looks_like_repo(split_prefix(name)[1]):
@@ -128,10 +132,15 @@ def open_snapshot(
     return snapshot
 
 
-def _first(sources: tuple[Source, ...], access: Access) -> Snapshot:
+def _first(sources: tuple[Source, ...], access: Access, here: str) -> Snapshot:
     """Return the Snapshot of the first source that exists; a hub that cannot be asked is passed over, and said so.
 
     A hub that has the model but refuses it ends the search: another hub's repo of that name may be another model.
+
+    Args:
+        sources: Where to look.
+        access: How to ask.
+        here: What is to be said of this machine's folders where no hub has the model.
     """
     from modelscope_ext.hub.hubs import hub_of
     from modelscope_ext.hub.remote import snapshot
@@ -143,17 +152,20 @@ def _first(sources: tuple[Source, ...], access: Access) -> Snapshot:
         try:
             found = snapshot(hub, source.repo or "", source.revision, access, subfolder=source.subfolder)
         except (HubError, ModelNotFound, MissingRequirement) as error:
-            if len(sources) == 1 or getattr(error, "refused", False):
+            if getattr(error, "refused", False) or (len(sources) == 1 and not isinstance(error, ModelNotFound)):
                 raise
-            logger.warning("%s", error)
+            logger.log(logging.WARNING if len(sources) > 1 else logging.DEBUG, "%s", error)
             failed.append((hub.title, error))
             continue
         logger.info("%s: %s is at %s", hub.title, printable(str(source)), printable(found.source.commit or ""))
         return found
+    last = failed[-1][1]
+    if len(failed) == 1:
+        raise ModelNotFound(f"{last}{here}") from last
     kind = ModelNotFound if all(isinstance(error, ModelNotFound) for _, error in failed) else HubError
     asked = ", ".join(title for title, _ in failed)
-    reasons = " ".join(printable(str(error), 300) for _, error in failed)
-    raise kind(f"{printable(sources[0].repo)} was found on none of {asked}. {reasons}") from failed[-1][1]
+    reasons = " ".join(printable(str(error), 260) for _, error in failed)
+    raise kind(f"{printable(sources[0].repo)} was found on none of {asked}. {reasons}{here}") from last
 
 
 def _named_hub(hub: str | None, prefixed: str | None) -> str | None:

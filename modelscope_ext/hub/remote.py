@@ -24,6 +24,7 @@ from modelscope_ext.hub.web import Web
 from modelscope_ext.metadata.snapshot import Snapshot, Source
 from modelscope_ext.safety.finding import Finding
 from modelscope_ext.safety.paths import check_name
+from modelscope_ext.safety.reading import text_limit
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import did_you_mean, printable
 
@@ -147,7 +148,7 @@ class _Reader:
         length = max(min(length, file.size - start), 0)
         if not length:
             return b""
-        if file.size <= _SMALL or length == file.size:
+        if file.size <= _SMALL or (length == file.size and length <= text_limit(name, self.remote.access.limits)):
             return self.whole(file)[start : start + length]
         return self._part(file, start, length)
 

@@ -175,7 +175,7 @@ def after_of(error: BaseException) -> float | None:
         return max(float(known), 0.0)
     headers: Any = getattr(error, "headers", None) or getattr(getattr(error, "response", None), "headers", None) or {}
     text = str(headers.get("Retry-After") or headers.get("retry-after") or "").strip()
-    if text.isdecimal() and len(text) < 10:
+    if text.isascii() and text.isdecimal() and len(text) < 10:
         return float(text)
     try:
         return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)

@@ -111,6 +111,9 @@ class Web:
             Unusable: It sent more or fewer bytes.
         """
         with self.opened(address) as (answer, _):
+            declared = _declared(answer)
+            if declared is not None and declared != size and not _is_packed(answer):
+                raise Unusable(f"{size} bytes are listed, {declared} would be sent")
             data = _body(answer, size + 1)
         if len(data) != size:
             raise Unusable(f"{size} bytes are listed, {'more' if len(data) > size else len(data)} were sent")
@@ -220,18 +223,26 @@ def _before(answer: requests.Response, start: int) -> int:
     return 0
 
 
+def _declared(answer: requests.Response) -> int | None:
+    text = str(answer.headers.get("Content-Length") or "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
+
+
+def _is_packed(answer: requests.Response) -> bool:
+    return answer.headers.get("Content-Encoding", "identity").lower() not in ("", "identity")
+
+
 def _body(answer: requests.Response, most: int) -> bytes:
     """Return at most `most` bytes of the body, unpacked where it was packed although that was not asked for."""
-    packed = answer.headers.get("Content-Encoding", "identity").lower() not in ("", "identity")
-    unpack = zlib.decompressobj(47) if packed else None
-    declared = str(answer.headers.get("Content-Length") or "")
+    unpack = zlib.decompressobj(47) if _is_packed(answer) else None
+    declared = _declared(answer)
     pieces: list[bytes] = []
     size = received = 0
     while size < most:
         piece = answer.raw.read(min(_PIECE, most - size) if unpack is None else _PIECE, decode_content=False)
         received += len(piece)
         if not piece:
-            if declared.isdecimal() and received < int(declared):
+            if declared is not None and received < declared:
                 raise Unusable(f"cut off after {received} of {declared} bytes")
             break
         if unpack is not None:

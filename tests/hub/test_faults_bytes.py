@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from modelscope_ext.errors import DiskFull, HubError, ModelScopeExtError
 from modelscope_ext.hub import web
 from tests.conftest import LOOPBACK
-from tests.hub.conftest import EACH_HUB
 from tests.hub.world import BIG, REPO, WEIGHTS, World
 
 pytestmark = pytest.mark.allow_hosts(LOOPBACK)
@@ -62,7 +61,6 @@ def test_whatever_happens_to_the_connection(world, impatient, accidents):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("hub_name", EACH_HUB)
 def test_whatever_happens_to_the_connection_at_length(hub_name, tmp_path, monkeypatch, impatient):
     made = World(hub_name, tmp_path, monkeypatch)
 

@@ -15,7 +15,6 @@ import pytest
 from modelscope_ext.errors import DiskFull
 from modelscope_ext.testing.hub_server import Generated
 from tests.conftest import LOOPBACK
-from tests.hub.conftest import EACH_HUB
 from tests.hub.world import BIG, FILES, REPO, WEIGHTS, World, bytes_of, child, end, go
 
 pytestmark = pytest.mark.allow_hosts(LOOPBACK)
@@ -74,7 +73,6 @@ def test_a_download_that_is_asked_to_stop(large, how):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("hub_name", EACH_HUB)
 def test_kill_9_at_any_moment(hub_name, tmp_path, monkeypatch):
     """Also while a file is verified or published, and while the process begins."""
     chance = random.Random(7)

@@ -36,6 +36,9 @@ class World:
         self.environment = self.server.environment()
         for variable, value in self.environment.items():
             monkeypatch.setenv(variable, value)
+        import huggingface_hub.constants
+
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
         self.hub = hubs.hub_of(name)
         self.server.add(REPO, self.files)
         self.cache = root / "cache"
