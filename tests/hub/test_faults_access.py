@@ -31,6 +31,8 @@ def test_cold_warm_and_offline(world):
     assert time.monotonic() - began < 2
     assert (folder / WEIGHTS).read_bytes() == BIG.read()
     assert world.server.requests == []
+    world.fetch(revision=commit)
+    assert world.server.requests == [], "what was fetched for the branch is that commit's too"
 
 
 def test_offline_and_cold(world):
