@@ -203,10 +203,10 @@ class Job:
             partial.restart()
 
         while not partial.complete():
-            if partial.size == file.size and file.size:
+            if partial.size == file.size:
                 wrong += 1
                 restart()
-                if wrong > 1:
+                if wrong > 1 or not file.size:
                     raise self._wrong(file)
             self._patiently(file, lambda: self._stream(partial), lambda: file.size - partial.size, restart)
 
@@ -371,6 +371,8 @@ class Job:
             raise InterruptedError
 
     def _wrong(self, file: HubFile) -> HubError:
+        if not file.size:
+            return HubError(f"{self._said(file)}: 0 bytes are listed, with the hash of others. Ask again later.")
         return HubError(
             f"{self._said(file)}: the bytes that were sent are not the listed ones (expected"
             f" {printable(content_id(file) or '')}); fetched twice. Nothing of it was used. The file may have changed a"

@@ -12,12 +12,14 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from modelscope_ext.hub import failures
 from modelscope_ext.hub.client import Row, checked, need
+from modelscope_ext.hub.digest import verify_file
 from modelscope_ext.hub.failures import Asked
 from modelscope_ext.hub.layout import files_in, put
 from modelscope_ext.hub.names import COMMIT, check_repo, check_revision
@@ -74,7 +76,7 @@ class ModelScope:
             with suppress(OSError):
                 if path.is_file() and path.stat().st_size == file.size:
                     return path
-        return None
+        return next(_same_elsewhere(listing, file, access), None)
 
     def folder(self, listing: Listing, access: Access) -> Path:
         """Return the folder of this revision in the client's cache: where it looks first."""
@@ -148,7 +150,8 @@ def _commit(rows: list[Any]) -> str | None:
     dates = [date for date, _ in dated if isinstance(date, int)]
     if not dates or len(dates) != len(dated):
         return None
-    newest = {commit for date, commit in dated if date == max(dates)}
+    last = max(dates)
+    newest = {commit for date, commit in dated if date == last}
     commit = newest.pop() if len(newest) == 1 else None
     return commit if isinstance(commit, str) and COMMIT.fullmatch(commit) else None
 
@@ -206,6 +209,22 @@ def _oldest(listing: Listing, access: Access) -> Iterator[Path]:
     if listing.revision == "master":
         yield _cache(access) / "hub" / listing.repo
         yield _cache(access) / "hub" / listing.repo.replace(".", "___")
+
+
+def _same_elsewhere(listing: Listing, file: HubFile, access: Access) -> Iterator[Path]:
+    """Yield copies with the listed hash that were fetched for another revision: a branch's are those of its commit."""
+    snapshots = _snapshot(listing, access).parent
+    for revision in _names_in(snapshots) if file.sha256 else ():
+        path = snapshots / revision / file.name
+        with suppress(OSError):
+            status = path.stat()
+            if status.st_size == file.size and _is_listed(path, status.st_mtime_ns, status.st_ino, file):
+                yield path
+
+
+@lru_cache(4096)
+def _is_listed(path: Path, changed: int, inode: int, file: HubFile) -> bool:
+    return verify_file(path, file) is True
 
 
 def _present(repo: str, revisions: tuple[str, ...], access: Access) -> Iterator[Path]:
