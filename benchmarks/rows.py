@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.batch import batch
+from benchmarks.downloads import DOWNLOADS
 from benchmarks.first import FIRST, First
 from benchmarks.folders import configuration, plain_transformers
 from benchmarks.measure import Timer, modules_after, process, repeated
@@ -164,4 +165,12 @@ ROWS = {
     "config-2MB": Row("Config.from_file, 2 MB", _config(2_000_000), 1 / 4, repeats=5),
     **{f"first-{name}": _first(first) for name, first in FIRST.items()},
     **{f"batch-{size}": _batch(size) for size in (8, 32)},
+    **{
+        f"download-{name}": Row(f"download, {one.title}", one.sides, 1 / 0.9, memory=1.1, repeats=5)
+        for name, one in DOWNLOADS.items()
+    },
+    **{
+        f"download-{name}-cpu": Row(f"download, {one.title}: processor", one.processor, 1.1, repeats=3)
+        for name, one in DOWNLOADS.items()
+    },
 }

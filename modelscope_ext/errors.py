@@ -4,6 +4,8 @@ Each class also derives from the builtin that a user would catch::
 
     ModelScopeExtError
     +-- HubError (OSError)                      a hub or its client failed
+    |   +-- DiskFull                            no room for what is to be fetched
+    +-- MemoryTooSmall (MemoryError)            the weights would not fit; said before they are fetched
     +-- ModelNotFound (FileNotFoundError)       no folder and no repo of that name
     +-- NotAModel (ValueError)                  it exists, but nothing in it can be taken for a model
     +-- AmbiguousModel (ValueError)             several readings are equally good; the argument that settles it is named
@@ -14,6 +16,7 @@ Each class also derives from the builtin that a user would catch::
     +-- RegistryError (KeyError)                unknown, duplicate or ambiguous registration
     +-- ConfigError (ValueError)                a configuration that cannot be read or understood
     +-- OptionError (TypeError, ValueError)     an argument nobody takes, or a value nobody knows
+    +-- LockMismatch (ValueError)               commit, hash, decision or library is not the locked one
     +-- WeightsMismatch (RuntimeError)          weights are missing or left over after loading
     +-- SafetyError                             refused; `.code .source .file .field .grant` say what and why
         +-- RemoteCodeRefused  RC (PermissionError)
@@ -44,11 +47,14 @@ __all__ = [
     "AmbiguousModel",
     "BackendNotLoadable",
     "ConfigError",
+    "DiskFull",
     "ExecutableFormatRefused",
     "HubError",
     "InstallRefused",
     "LimitExceeded",
+    "LockMismatch",
     "MalformedMetadata",
+    "MemoryTooSmall",
     "MissingRequirement",
     "ModelNotFound",
     "ModelScopeExtError",
@@ -78,7 +84,21 @@ class ModelScopeExtError(Exception):
 
 
 class HubError(ModelScopeExtError, OSError):
-    """A hub, or the client that speaks to it, failed."""
+    """A hub, or the client that speaks to it, failed.
+
+    Attributes:
+        refused: The hub has what was asked for, and refused it to who asked.
+    """
+
+    refused: bool = False
+
+
+class DiskFull(HubError):
+    """The disk has no room for what is to be fetched; what was fetched before is kept."""
+
+
+class MemoryTooSmall(ModelScopeExtError, MemoryError):
+    """The weights would not fit into the memory of the device; said before they are fetched."""
 
 
 class ModelNotFound(ModelScopeExtError, FileNotFoundError):
@@ -119,6 +139,10 @@ class ConfigError(ModelScopeExtError, ValueError):
 
 class OptionError(ModelScopeExtError, TypeError, ValueError):
     """An argument that nobody takes, or a value that nobody knows."""
+
+
+class LockMismatch(ModelScopeExtError, ValueError):
+    """What would be loaded is not what the lock file names; the message says in what it differs."""
 
 
 class WeightsMismatch(ModelScopeExtError, RuntimeError):

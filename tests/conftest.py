@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from modelscope_ext.testing.fixtures import hub_server  # noqa: F401
 from tests.reference import OFFLINE
 
 # The same examples in every run, so that a red run is the change's fault; `make test-long` looks for new ones.
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("search", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+LOOPBACK = ["127.0.0.1", "::1"]
 
 _HOME = tempfile.TemporaryDirectory(prefix="home-")
 os.environ.update(OFFLINE)
@@ -45,13 +48,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def no_sockets(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Block every socket but Unix ones; a test that serves a hub on localhost is marked `enable_socket`."""
-    from pytest_socket import disable_socket, enable_socket
+    """Block every socket but Unix ones.
+
+    A test that uses `hub_server`, or is marked ``allow_hosts(LOOPBACK)``, reaches this machine and no other.
+    """
+    from pytest_socket import disable_socket, enable_socket, socket_allow_hosts
 
     if request.node.get_closest_marker("enable_socket"):
         yield
         return
-    disable_socket(allow_unix_socket=True)
+    if "hub_server" in request.fixturenames or request.node.get_closest_marker("allow_hosts"):
+        socket_allow_hosts(LOOPBACK, allow_unix_socket=True)
+    else:
+        disable_socket(allow_unix_socket=True)
     try:
         yield
     finally:

@@ -34,6 +34,9 @@ PROGRAM = "modelscope-ext"
 #: Command -> (its module, one line of help), in the order of ``--help``.
 COMMANDS = {
     "inspect": ("inspect_", "say what a model is, what it needs, and why"),
+    "plan": ("plan", "say which files a load reads, and whether disk and memory have room"),
+    "download": ("download", "fetch what a load reads into the hub's cache, or into a folder"),
+    "lock": ("lock", "write down exactly what a load would load, for pipeline(lock=...)"),
     "run": ("run", "load a model and run its task on inputs"),
     "export": ("export", "write a model in another format, checked against the original"),
     "check": ("check", "compare what configuration.json and the card declare with the files"),
@@ -45,7 +48,7 @@ COMMANDS = {
 }
 
 #: Commands whose garbage is worth collecting; the others end before it matters.
-_LONG = frozenset(("run", "export", "scan", "demo"))
+_LONG = frozenset(("run", "download", "export", "scan", "demo"))
 
 EXAMPLES = """\
 examples:

@@ -29,6 +29,7 @@ BASE: Mapping[str, str] = {
     "yapf": "yapf>=0.40",
     "yaml": "PyYAML>=6",
     "packaging": "packaging>=22",
+    "platformdirs": "platformdirs>=3.5",
 }
 
 _OLDEST = (3, 10)

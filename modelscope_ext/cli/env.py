@@ -24,7 +24,8 @@ examples:
 LIBRARIES = {
     "torch": "2.10", "transformers": "5.3", "diffusers": "0.38", "sentence-transformers": "6.0", "peft": "",
     "accelerate": "", "safetensors": "", "tokenizers": "", "huggingface-hub": "", "modelscope": "",
-    "mindspore": "", "mindone": "", "mindformers": "", "onediff": "", "openmind": "", "openmind-hub": "",
+    "modelscope-hub": "", "openmind-hub": "", "requests": "", "mindspore": "", "mindone": "", "mindformers": "",
+    "onediff": "", "openmind": "",
     "onnxruntime": "", "optimum": "", "tensorflow": "", "jax": "", "paddlepaddle": "", "numpy": "", "pillow": "",
     "PyYAML": "", "addict": "", "yapf": "", "packaging": "", "rich": "",
 }  # fmt: skip
@@ -34,10 +35,12 @@ PATCHED = {"transformers": "4.57."}
 
 #: Environment variables that this package or a library below it obeys.
 VARIABLES = (
-    "MODELSCOPE_EXT_FRAMEWORK", "MODELSCOPE_EXT_NO_REMOTE_CODE", "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN",
-    "HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS", "MODELSCOPE_CACHE", "MODELSCOPE_ENDPOINT",
-    "MODELSCOPE_API_TOKEN", "MODELSCOPE_LOG_LEVEL", "OPENMIND_HUB_ENDPOINT", "CUDA_VISIBLE_DEVICES",
-    "ASCEND_RT_VISIBLE_DEVICES", "OMP_NUM_THREADS", "NO_COLOR", "TERM", "HTTPS_PROXY", "HTTP_PROXY",
+    "MODELSCOPE_EXT_FRAMEWORK", "MODELSCOPE_EXT_NO_REMOTE_CODE", "MODELSCOPE_EXT_HUB", "MODELSCOPE_EXT_OFFLINE",
+    "MODELSCOPE_EXT_CACHE", "HF_HOME", "HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "HF_HUB_OFFLINE",
+    "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS", "MODELSCOPE_CACHE", "MODELSCOPE_HOME",
+    "MODELSCOPE_ENDPOINT", "MODELSCOPE_DOMAIN", "MODELSCOPE_API_TOKEN", "MODELSCOPE_LOG_LEVEL", "OPENMIND_HUB_ENDPOINT",
+    "XDG_CACHE_HOME", "CUDA_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES", "OMP_NUM_THREADS", "NO_COLOR", "TERM",
+    "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE",
 )  # fmt: skip
 
 _BELOW = "below {}, the oldest release without a known hole: upgrade before you load what you do not trust"
@@ -60,8 +63,10 @@ def run(args: argparse.Namespace, output: Output) -> int:
     }
     installed = _libraries()
     variables = settings(os.environ)
+    network, hubs = _network(), _hubs()
     if output.json:
-        output.document({"system": system, "libraries": installed, "variables": variables})
+        document = {"system": system, "libraries": installed, "network": network, "hubs": hubs, "variables": variables}
+        output.document(document)
         return exits.OK
     output.heading("system")
     output.table(list(system.items()), styles=("dim",))
@@ -69,6 +74,9 @@ def run(args: argparse.Namespace, output: Output) -> int:
     output.table(
         [(name, row["version"] or "-", row["note"]) for name, row in installed.items()], styles=("", "cyan", "yellow")
     )
+    output.heading("hubs")
+    output.table(list(network.items()), styles=("dim",))
+    output.table([(title, *row.values()) for title, row in hubs.items()], styles=("", "cyan", "", "dim"))
     output.heading("settings")
     output.table(list(variables.items()) or [("(none set)",)], styles=("dim",))
     return exits.OK
@@ -83,6 +91,35 @@ def settings(environ: Mapping[str, str]) -> dict[str, str]:
     """
     present = ((name, environ[name]) for name in VARIABLES if environ.get(name))
     return {name: "(set)" if _SECRET.search(name) else _USER.sub("//***@", value) for name, value in present}
+
+
+def _network() -> dict[str, str]:
+    """Return whether sockets may be opened, which hubs are asked in which order, and where we keep what we read."""
+    from modelscope_ext.errors import OptionError
+    from modelscope_ext.hub.hubs import access_of, is_offline, order
+    from modelscope_ext.hub.store import Store
+
+    try:
+        asked = ", ".join(order())
+    except OptionError as error:
+        asked = str(error)
+    return {"offline": "yes" if is_offline() else "no", "order": asked, "metadata": str(Store.of(access_of()).root)}
+
+
+def _hubs() -> dict[str, dict[str, str]]:
+    """Return each hub's client, endpoint and cache, as they are now; nothing is asked and no client is imported."""
+    from modelscope_ext.hub.hubs import HUBS, hub_of
+    from modelscope_ext.utils.distributions import installed
+
+    rows = {}
+    for hub in map(hub_of, HUBS):
+        found, options = installed(hub.requires), hub.options()
+        rows[hub.title] = {
+            "client": f"{hub.requires} {found.version}" if found else f"not installed: {hub.install}",
+            "endpoint": _USER.sub("//***@", str(options["endpoint"])),
+            "cache": str(options["cache"]),
+        }
+    return rows
 
 
 def _libraries() -> dict[str, dict[str, str | None]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from modelscope_ext.cli import exits
-from modelscope_ext.utils.text import printable
+from modelscope_ext.utils.text import printable, size
 
 if TYPE_CHECKING:
     import argparse
@@ -236,23 +236,6 @@ def _colours_wanted() -> bool:
     from importlib.util import find_spec
 
     return find_spec("rich") is not None
-
-
-def size(count: int) -> str:
-    """Return `count` bytes for a reader, in decimal units.
-
-    Example:
-        >>> size(999), size(268_400), size(4_900_000_000)
-        ('999 B', '268.4 kB', '4.9 GB')
-    """
-    if count < 1000:
-        return f"{count} B"
-    value, units = float(count), ("kB", "MB", "GB", "TB", "PB")
-    for unit in units:
-        value /= 1000
-        if value < 999.95 or unit == units[-1]:
-            break
-    return f"{value:.1f} {unit}"
 
 
 def columns(text: str) -> int:

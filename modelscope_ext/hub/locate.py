@@ -1,37 +1,36 @@
-"""Step 1 of 6: what a model string means: a local folder, or a repo of a hub."""
+"""Step 1 of 6: what a model string means: a local folder, or a repo of a hub.
+
+An existing folder wins, unless ``hub=`` names a hub. Else the string is an id, and the hubs are asked in this order:
+the one that ``hub=`` or a prefix (``ms:``, ``hf:``, ``om:``) names, else those of ``MODELSCOPE_EXT_HUB``, else
+ModelScope.
+"""
 
 # On the path of every resolve(), where pathlib costs more than the system calls:
 # ruff: noqa: PTH112, PTH116, PTH118, PTH120
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import stat
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from modelscope_ext.errors import ModelNotFound, OptionError
+from modelscope_ext.errors import HubError, MissingRequirement, ModelNotFound, OptionError
 from modelscope_ext.hub import local_
+from modelscope_ext.hub.names import looks_like_repo, split_prefix
 from modelscope_ext.metadata.snapshot import Snapshot, Source
 from modelscope_ext.safety.finding import Finding
 from modelscope_ext.safety.limits import DEFAULT_LIMITS, Limits
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import did_you_mean, printable
 
+if TYPE_CHECKING:
+    from modelscope_ext.hub.protocol import Access
+
 __all__ = ["locate", "looks_like_repo", "open_snapshot"]
 
-_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-
-
-def looks_like_repo(model: str) -> bool:
-    """Return whether `model` has the form of a hub id, ``org/name``.
-
-    Example:
-        >>> looks_like_repo("damo/bert"), looks_like_repo("./bert"), looks_like_repo("a/b/c")
-        (True, False, False)
-    """
-    return _REPO.fullmatch(model) is not None
 
 
 def locate(
@@ -40,24 +39,26 @@ def locate(
     hub: str | None = None,
     revision: str | None = None,
     subfolder: str | None = None,
-) -> Source:
-    """Return where `model` is. An existing folder always wins.
+) -> tuple[Source, ...]:
+    """Return where `model` may be, in the order in which to look; a folder is the only place. Nothing is asked.
 
     Args:
-        model: A folder, or a hub id ``org/name``.
-        hub: The hub to ask; None or ``"local"`` are what this version knows.
+        model: A folder, or a hub id ``org/name``, ``hf:org/name``.
+        hub: The hub to ask, or ``"local"`` for folders only.
         revision: Branch, tag or commit of a hub's repo; a folder has none.
         subfolder: A folder inside the model that holds it.
 
     Raises:
-        ModelNotFound: There is no such folder; the message says what there is instead and what to do.
-        OptionError: `model` is no string or path, or an argument that has no meaning for a folder.
+        ModelNotFound: It is neither a folder nor an id; the message says what there is instead and what to do.
+        OptionError: `model` is no string or path, an unknown hub, or two that contradict each other.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     locate(folder).hub
-        'local'
+        ...     [source.hub for source in locate(folder)]
+        ['local']
+        >>> [(source.hub, source.repo) for source in locate("hf:org/x")]
+        [('huggingface', 'org/x')]
     """
     name = _name_of(model)
     path = name if not subfolder else os.path.join(name, _below(subfolder))
@@ -65,11 +66,20 @@ def locate(
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
         mode = 0
-    if not stat.S_ISDIR(mode) or hub not in (None, "local"):
-        _not_found(name, path, mode, hub, subfolder)
-    if revision is not None:
-        logger.warning("%s is a local folder; revision=%s has no meaning for it", printable(name), printable(revision))
-    return Source("local", path=path)
+    prefixed, repo = split_prefix(name)
+    named = _named_hub(hub, prefixed)
+    may_be_repo = named != "local" and _may_be_repo(repo, named)
+    if stat.S_ISDIR(mode) and (hub is None or not may_be_repo):
+        if revision is not None:
+            text = "%s is a local folder; revision=%s has no meaning for it"
+            logger.warning(text, printable(name), printable(revision))
+        return (Source("local", path=path),)
+    if not may_be_repo or (named is None and (mode or os.path.isdir(name))):
+        _not_found(name, path, mode, subfolder)
+    from modelscope_ext.hub.hubs import order
+
+    hubs = (named,) if named else order()
+    return tuple(Source(one, repo=repo, revision=revision, subfolder=subfolder) for one in hubs)
 
 
 def open_snapshot(
@@ -79,7 +89,9 @@ def open_snapshot(
     revision: str | None = None,
     subfolder: str | None = None,
     limits: Limits | None = None,
-    **unused: Any,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    local_files_only: bool = False,
 ) -> Snapshot:
     """Return the Snapshot of `model`: located, listed, nothing read yet.
 
@@ -92,23 +104,84 @@ def open_snapshot(
         revision: See `locate`.
         subfolder: See `locate`.
         limits: What is too large.
-        **unused: `token`, `cache_dir`, `local_files_only`: they matter to hubs only.
+        token: For the hub; None takes the one its client stored, False none.
+        cache_dir: Stands in for the cache of the hub's client.
+        local_files_only: Open no socket: look into the cache.
 
     Raises:
-        ModelNotFound: See `locate`.
+        ModelNotFound: See `locate`; on a hub, that it has no such model, and which hubs were asked.
+        HubError: A hub could not be asked, or refused.
         LimitExceeded: More files than allowed.
     """
     if isinstance(model, Snapshot):
         return model
-    source = locate(model, hub=hub, revision=revision, subfolder=subfolder)
-    folder = source.path or ""
-    snapshot = local_.snapshot(folder, limits or DEFAULT_LIMITS)
+    sources = locate(model, hub=hub, revision=revision, subfolder=subfolder)
+    if sources[0].hub != "local":
+        from modelscope_ext.hub.hubs import access_of
+
+        name = _name_of(model)
+        either = sources[0].repo == name and hub is None
+        here = f" There is no folder {printable(name)} here either.{_near(name)}" if either else ""
+        return _first(sources, access_of(token, cache_dir, local_files_only, limits), here)
+    snapshot = local_.snapshot(sources[0].path or "", limits or DEFAULT_LIMITS)
     name = _name_of(model)
-    if hub is None and looks_like_repo(name):
+    if hub is None and looks_like_repo(split_prefix(name)[1]):
         text = f"{printable(name)} is taken as the local folder of that name, not as a repo of a hub."
         logger.info(text)
         snapshot.findings += (Finding("local-folder", "info", None, None, text),)
     return snapshot
+
+
+def _first(sources: tuple[Source, ...], access: Access, here: str) -> Snapshot:
+    """Return the Snapshot of the first source that exists; a hub that cannot be asked is passed over, and said so.
+
+    A hub that has the model but refuses it ends the search: another hub's repo of that name may be another model.
+
+    Args:
+        sources: Where to look.
+        access: How to ask.
+        here: What is to be said of this machine's folders where no hub has the model.
+    """
+    from modelscope_ext.hub.hubs import hub_of
+    from modelscope_ext.hub.remote import snapshot
+
+    failed: list[tuple[str, HubError | ModelNotFound | MissingRequirement]] = []
+    for source in sources:
+        hub = hub_of(source.hub)
+        logger.info("%s: asking for %s", hub.title, printable(str(source)))
+        try:
+            found = snapshot(hub, source.repo or "", source.revision, access, subfolder=source.subfolder)
+        except (HubError, ModelNotFound, MissingRequirement) as error:
+            if getattr(error, "refused", False) or (len(sources) == 1 and not isinstance(error, ModelNotFound)):
+                raise
+            logger.log(logging.WARNING if len(sources) > 1 else logging.DEBUG, "%s", error)
+            failed.append((hub.title, error))
+            continue
+        logger.info("%s: %s is at %s", hub.title, printable(str(source)), printable(found.source.commit or ""))
+        return found
+    last = failed[-1][1]
+    if len(failed) == 1:
+        raise ModelNotFound(f"{last}{here}") from last
+    kind = ModelNotFound if all(isinstance(error, ModelNotFound) for _, error in failed) else HubError
+    asked = ", ".join(title for title, _ in failed)
+    reasons = " ".join(printable(str(error), 260) for _, error in failed)
+    raise kind(f"{printable(sources[0].repo)} was found on none of {asked}. {reasons}{here}") from last
+
+
+def _named_hub(hub: str | None, prefixed: str | None) -> str | None:
+    if hub is None:
+        return prefixed
+    from modelscope_ext.hub.hubs import name_of
+
+    named = "local" if hub == "local" else name_of(hub)
+    if prefixed not in (None, named):
+        raise OptionError(f"hub={printable(hub)!r} contradicts the prefix of the model, which means {prefixed}.")
+    return named
+
+
+def _may_be_repo(repo: str, named: str | None) -> bool:
+    """Whether a string is taken for an id; where a hub is named, it decides itself what is none."""
+    return looks_like_repo(repo) or (named is not None and not repo.startswith((".", "/", "~", "\\")))
 
 
 def _name_of(model: object) -> str:
@@ -130,26 +203,18 @@ def _below(subfolder: str) -> str:
     return check_name(subfolder.strip("/") or ".", field="subfolder")
 
 
-def _not_found(name: str, path: str, mode: int, hub: str | None, subfolder: str | None) -> NoReturn:
+def _not_found(name: str, path: str, mode: int, subfolder: str | None) -> NoReturn:
     """Raise ModelNotFound with what there is instead."""
     shown = printable(path)
-    if hub not in (None, "local"):
-        text = f"hub={printable(hub)!r}: this version opens local folders only. Download {printable(name)} and pass "
-        text += "the folder."
-    elif stat.S_ISREG(mode):
+    if stat.S_ISREG(mode):
         folder = printable(os.path.dirname(path) or ".")
         text = f"{shown} is a file. Expected the folder it lies in: pass {folder!r}."
-    elif mode:
+    elif mode and not stat.S_ISDIR(mode):
         text = f"{shown} is neither a file nor a folder. Expected a model's folder."
     elif _URL.match(name):
-        text = f"{shown} is a URL. Expected a folder, or org/name; download the model and pass its folder."
+        text = f"{shown} is a URL. Expected a folder, or org/name, where hf: or ms: in front says which hub."
     elif subfolder and os.path.isdir(name):
         text = f"{printable(name)} has no folder {printable(subfolder)!r}.{_near(path)}"
-    elif looks_like_repo(name):
-        text = (
-            f"There is no folder {shown} here. As the repo of a hub it cannot be opened by this version: "
-            f"hubs arrive with a later one. Download it and pass the folder.{_near(path)}"
-        )
     else:
         text = f"There is no folder {shown} (looked in {printable(os.getcwd(), 200)}).{_near(path)}"  # noqa: PTH109
         if name.startswith("~"):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from modelscope_ext.safety.limits import DEFAULT_LIMITS, Limits
 from modelscope_ext.utils.record import Record
 
 __all__ = ["Access", "Address", "Hub", "HubFile", "Listing"]
@@ -21,16 +22,19 @@ class Access:
     """How the caller wants hubs to be asked.
 
     Attributes:
-        token: For the hub that is asked; None takes the one its own client stored, or its variable.
+        token: For the hub that is asked; None takes the one its own client stored, or its variable, and "" none.
         cache_dir: Stands in for the client's own cache; None is the client's own, so that others find our files.
         offline: Open no socket: answer from the cache.
-        deadline: Seconds that all requests of one call may take together, retries included; None for no limit.
+        deadline: Seconds that one operation (a listing, the reading of metadata) may take, retries included; None for
+            the usual two minutes. A download has none: it goes on as long as bytes come.
+        limits: What is too large to be listed or read.
     """
 
     token: str | None = field(default=None, repr=False)
     cache_dir: Path | None = None
     offline: bool = False
     deadline: float | None = None
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ class Listing(Record):
         revision: The branch or tag that was asked for, as this hub spells it.
         commit: What all later requests are pinned to; the revision itself on a hub that has no commits.
         files: Sorted by name.
+        left_out: Listed names that are no file names on some system, each with why; such a file is never fetched.
         offline: It was read from the cache: nothing is known of files that are not there.
     """
 
@@ -67,7 +72,8 @@ class Listing(Record):
     repo: str
     revision: str
     commit: str
-    files: tuple[HubFile, ...]
+    files: tuple[HubFile, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
     offline: bool = False
 
 
@@ -91,14 +97,32 @@ class Hub(Protocol):
     name: str
     #: ``"ms"``, ``"hf"``, ``"om"``: of ``ms:org/name``.
     prefix: str
+    #: As people write it: ``"ModelScope"``.
+    title: str
+    #: Its default branch: ``"main"`` or ``"master"``, which are one name to the caller.
+    default: str
     #: The distribution to install for it, e.g. ``"huggingface-hub"``.
     requires: str
+    #: The command that installs it, with all that is used here: ``'pip install "modelscope-ext[hub]"'``.
+    install: str
+    #: How to log in, as the end of a sentence: ``"log in with `ms login`"``.
+    login: str
 
     def listing(self, repo: str, revision: str | None, access: Access) -> Listing:
         """Return what the hub lists, or offline what its client's cache holds.
 
+        Args:
+            repo: ``"org/name"``.
+            revision: Branch, tag or commit; None for the default branch. ``main`` and ``master`` are one name.
+            access: How to ask.
+
         Raises:
-            HubError: Hub, repo, revision and what to do are in the message; `ModelNotFound` where there is none.
+            ModelNotFound: There is no such repo or revision, or offline it is not in the cache.
+            HubError: Hub, repo, revision and what to do are in the message.
+            OptionError, PathEscapeRefused, MalformedMetadata: An id or revision that can be none, or listed names or
+                sizes that can be none.
+            LimitExceeded: More files than `Limits.files` allows.
+            MissingRequirement: The hub's client is not installed.
         """
         ...
 
@@ -107,7 +131,10 @@ class Hub(Protocol):
         ...
 
     def cached(self, listing: Listing, file: HubFile, access: Access) -> Path | None:
-        """Return a complete copy in the client's cache (its size is that of the listing), or None; no request."""
+        """Return a complete copy in the client's cache, or None; no request.
+
+        Its size is that of the listing; what its bytes are is for the caller to check (`hub.digest.verify`).
+        """
         ...
 
     def folder(self, listing: Listing, access: Access) -> Path:
@@ -120,6 +147,10 @@ class Hub(Protocol):
 
     def settle(self, listing: Listing, access: Access) -> None:
         """Write what the client needs to find this revision offline (Hugging Face: ``refs/<revision>``)."""
+        ...
+
+    def known(self, access: Access) -> tuple[str, ...]:
+        """Return the ids of the repos in the client's cache."""
         ...
 
     def options(self) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from modelscope_ext.safety.limits import DEFAULT_LIMITS, Limits
 from modelscope_ext.safety.reading import parse_yaml
 from modelscope_ext.utils.text import printable
 
-__all__ = ["CARD_BYTES", "find_blocks", "read_card"]
+__all__ = ["CARD_BYTES", "find_blocks", "is_cut", "read_card"]
 
 #: Bytes of a README that are looked at; front matter stands at its beginning.
 CARD_BYTES = 4 * 2**20
@@ -96,6 +96,16 @@ def find_blocks(data: bytes) -> list[bytes]:
             break
         start = following
     return blocks
+
+
+def is_cut(data: bytes) -> bool:
+    """Return whether front matter begins in `data`, the beginning of a README, and does not end there.
+
+    Example:
+        >>> is_cut(b"---\\na: 1\\n"), is_cut(b"---\\na: 1\\n---\\n"), is_cut(b"# Title")
+        (True, False, False)
+    """
+    return _FENCE.search(data.removeprefix(b"\xef\xbb\xbf")) is not None and not find_blocks(data)
 
 
 def _without_results(block: bytes) -> bytes:

@@ -14,11 +14,19 @@ from modelscope_ext.errors import (
     PathEscapeRefused,
     SafetyError,
 )
-from modelscope_ext.metadata.card import CARD_BYTES, read_card
+from modelscope_ext.metadata.card import CARD_BYTES, is_cut, read_card
 from modelscope_ext.metadata.checks import check_document
 from modelscope_ext.metadata.declared import ARGUMENT, DECLARED, TAGGED, Fact, facts_of, is_configuration
 from modelscope_ext.metadata.evidence import Evidence
-from modelscope_ext.metadata.files import CARD, DECIDING, nested_to_read, root_to_read, yaml_may_decide
+from modelscope_ext.metadata.files import (
+    CARD,
+    CARDS,
+    DECIDING,
+    nested_to_read,
+    root_to_read,
+    worth_a_request,
+    yaml_may_decide,
+)
 from modelscope_ext.metadata.remarks import remarks
 from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.metadata.weights import WeightFile, classify
@@ -47,6 +55,8 @@ class Collector:
         """Return the Evidence; the arguments are those of `evidence.collect`."""
         snapshot = self.snapshot
         basenames = frozenset(name for name in snapshot.names if "/" not in name)
+        if snapshot.remote is not None:
+            snapshot.prefetch(self._first_wave(basenames, cfg_dict))
         declared = self._declare(cfg_dict, basenames)
         self._read_documents(basenames)
         card = self._read_readme(basenames)
@@ -70,6 +80,16 @@ class Collector:
             tagged=MappingProxyType(facts_of(card, TAGGED, CARD)),
             findings=tuple(self.findings),
         )
+
+    def _first_wave(self, basenames: frozenset[str], cfg_dict: Any) -> list[str]:
+        """Return the files that are read whatever the others say."""
+        own = () if cfg_dict is not None else ("configuration.json",)
+        always = [name for name in (*own, *DECIDING, *CARDS) if name in basenames]
+        return [*always, *filter(self._worth, root_to_read(basenames))]
+
+    def _worth(self, name: str) -> bool:
+        """Whether an optional file is read."""
+        return self.snapshot.remote is None or worth_a_request(name, self.snapshot.sizes[name])
 
     def _declare(self, cfg_dict: Any, basenames: frozenset[str]) -> dict[str, tuple[Fact, ...]]:
         """Read configuration.json, or take `cfg_dict` in its place."""
@@ -98,10 +118,14 @@ class Collector:
             else:
                 self._refuse_odd(name)
         alone = not self.documents and not self.unreadable
-        for name in root_to_read(basenames):
+        for name in filter(self._worth, root_to_read(basenames)):
             self._read(name, deciding=name.endswith(".index.json"), alone=alone)
         components = _components(self.documents)
-        for name in nested_to_read(self.snapshot.names, bool(self.documents)):
+        nested = nested_to_read(self.snapshot.names, bool(self.documents))
+        if self.snapshot.remote is not None:
+            nested = [] if self.documents.keys() & _SPEAKS else list(filter(self._worth, nested))[:_MOST_NESTED]
+            self.snapshot.prefetch(nested)
+        for name in nested:
             folder, _, base = name.rpartition("/")
             self._read(name, deciding=folder in components and base in DECIDING)
 
@@ -150,11 +174,11 @@ class Collector:
         self.findings.append(Finding(code, level, name, getattr(error, "field", None), printable(str(error), 400)))
 
     def _read_readme(self, basenames: frozenset[str]) -> Mapping[str, Any]:
-        name = CARD if CARD in basenames else next((n for n in ("readme.md", "Readme.md") if n in basenames), None)
+        name = next((name for name in CARDS if name in basenames), None)
         if name is None or not self.snapshot.has_text(name):
             return {}
         try:
-            card, findings = read_card(self.snapshot.read(name, 0, CARD_BYTES), file=name, limits=self.limits)
+            card, findings = read_card(self._beginning(name), file=name, limits=self.limits)
         except PathEscapeRefused:
             raise
         except ModelScopeExtError as error:
@@ -163,16 +187,27 @@ class Collector:
         self.findings += findings
         return card
 
+    def _beginning(self, name: str) -> bytes:
+        """Return as much of a README as its front matter needs; on a hub only that."""
+        if self.snapshot.remote is None:
+            return self.snapshot.read(name, 0, CARD_BYTES)
+        return next(
+            data
+            for length in (2**16, 2**19, CARD_BYTES)
+            if not is_cut(data := self.snapshot.read(name, 0, length)) or len(data) < length or length == CARD_BYTES
+        )
+
     def _sniffed(self) -> dict[str, str]:
         """Tell MindSpore's ``.ckpt`` from PyTorch's by what stands beside it, or by its first bytes."""
         formats: dict[str, str] = {}
+        peeks = 16 if self.snapshot.remote is None else _MOST_PEEKS * (not self.documents.keys() & _SPEAKS)
         for name in self.snapshot.names:
             if not name.endswith(".ckpt"):
                 continue
             run = self.documents.get(name[:-5] + ".yaml")
             if isinstance(run, Mapping) and isinstance(run.get("model"), Mapping) and "model_config" in run["model"]:
                 formats[name] = "mindspore"
-            elif self.snapshot.has_text(name) and len(formats) < 16:
+            elif self.snapshot.has_text(name) and len(formats) < peeks:
                 head = self._peek(name)
                 if head[:1] == b"\x0a":
                     formats[name] = "mindspore"
@@ -188,7 +223,8 @@ class Collector:
 
     def _read_headers(self, weights: tuple[WeightFile, ...], wanted: bool | None) -> dict[str, Header]:
         if wanted is None:
-            wanted_files = [] if self.documents.keys() & _SPEAKS else _first_of_each(weights)
+            forms = _WITH_HEADER if self.snapshot.remote is None else _WITH_HEADER_IN_FRONT
+            wanted_files = [] if self.documents.keys() & _SPEAKS else _first_of_each(weights, forms)
         else:
             wanted_files = list(weights) if wanted else []
         found: dict[str, Header] = {}
@@ -210,6 +246,7 @@ class Collector:
                 file=name,
                 limits=self.limits,
                 source=self.source,
+                enough=None if snapshot.remote is None else _ENOUGH,
             )
         except SafetyError as error:
             pointer = is_lfs_pointer(self._peek(name))
@@ -234,6 +271,12 @@ class Collector:
 #: Documents that say what the model is, so that no header is needed.
 _SPEAKS = frozenset(("config.json", "model_index.json", "modules.json", "adapter_config.json"))
 _WITH_HEADER = ("safetensors", "gguf", "mindspore")
+#: MindSpore's shapes are spread over the whole file.
+_WITH_HEADER_IN_FRONT = ("safetensors", "gguf")
+#: Bytes of a GGUF file on a hub that are read: its keys come first, then megabytes of vocabulary.
+_ENOUGH = 2**16
+#: Of a model on a hub: files below its own folder, and beginnings of weight files, that are fetched at most.
+_MOST_NESTED, _MOST_PEEKS = 12, 3
 
 
 def _components(documents: Mapping[str, Any]) -> frozenset[str]:
@@ -246,8 +289,8 @@ def _components(documents: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name for name in named if isinstance(name, str))
 
 
-def _first_of_each(weights: tuple[WeightFile, ...]) -> list[WeightFile]:
-    firsts = (next((w for w in weights if w.format == form), None) for form in _WITH_HEADER)
+def _first_of_each(weights: tuple[WeightFile, ...], forms: tuple[str, ...]) -> list[WeightFile]:
+    firsts = (next((w for w in weights if w.format == form), None) for form in forms)
     return [weight for weight in firsts if weight is not None]
 
 

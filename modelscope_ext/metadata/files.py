@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-__all__ = ["CARD", "DECIDING", "nested_to_read", "root_to_read", "yaml_may_decide"]
+__all__ = ["CARD", "CARDS", "DECIDING", "nested_to_read", "root_to_read", "worth_a_request", "yaml_may_decide"]
 
 CARD = "README.md"
+#: As people spell it; the first that is there is read.
+CARDS = (CARD, "readme.md", "Readme.md")
 
 #: Broken, these are an error; configuration.json is read before them.
 DECIDING = ("config.json", "model_index.json", "modules.json", "adapter_config.json")
@@ -27,6 +29,9 @@ _YAML_NAMES = frozenset(
      "inference.yml", "inference.yaml", "params.yaml", "model_config.yaml", "train.yaml", "args.yaml")
 )  # fmt: skip
 _RUN_YAML = re.compile(rb"^(?:trainer|model|auto_register|run_mode|pretrained_model_dir):", re.MULTILINE)
+#: They decide nothing; what they say is looked at where it costs nothing, and by who needs it.
+_BESIDE = frozenset(("tokenizer_config.json", "generation_config.json"))
+_MOST_REQUESTED = 2**16
 _CHECKPOINT = re.compile(r"checkpoint-\d+$|global_step\d+$|epoch[-_=]?\d+$")
 _MOST_NESTED = 100
 _MOST_YAML = 24
@@ -49,6 +54,16 @@ def root_to_read(basenames: Iterable[str]) -> list[str]:
             if yaml <= _MOST_YAML or name in _YAML_NAMES:
                 found.append(name)
     return found
+
+
+def worth_a_request(name: str, size: int) -> bool:
+    """Return whether an optional file of `size` bytes is fetched for evidence: it may decide, and is small.
+
+    Example:
+        >>> worth_a_request("preprocessor_config.json", 400), worth_a_request("tokenizer_config.json", 400)
+        (True, False)
+    """
+    return name.rpartition("/")[2] not in _BESIDE and size <= _MOST_REQUESTED
 
 
 def nested_to_read(names: Iterable[str], root_speaks: bool) -> list[str]:

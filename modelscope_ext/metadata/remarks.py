@@ -66,6 +66,8 @@ def _pointers(snapshot: Snapshot, weights: tuple[WeightFile, ...]) -> Iterator[F
     from modelscope_ext.errors import ModelScopeExtError
     from modelscope_ext.safety.magic import is_lfs_pointer
 
+    if snapshot.remote is not None:  # a hub lists the files themselves
+        return
     small = [w.name for w in weights if w.bytes < _POINTER_BYTES and snapshot.has_text(w.name)]
     pointers = []
     for name in small[:64]:

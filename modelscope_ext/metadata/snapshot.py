@@ -38,6 +38,7 @@ class Source(Record):
         path: The folder, as the caller named it.
         revision: The branch or tag the caller asked for.
         commit: The commit all files are of.
+        subfolder: The folder of the repo that is the model, on a hub; of a local folder it is part of `path`.
 
     Example:
         >>> str(Source("local", path="./m")), str(Source("modelscope", repo="org/x", revision="v1"))
@@ -49,9 +50,10 @@ class Source(Record):
     path: str | None = None
     revision: str | None = None
     commit: str | None = None
+    subfolder: str | None = None
 
     def __str__(self) -> str:
-        name = self.path or self.repo or f"({self.hub})"
+        name = self.path or "/".join(filter(None, (self.repo, self.subfolder))) or f"({self.hub})"
         return f"{name}@{self.revision}" if self.revision and not self.path else name
 
 
@@ -69,6 +71,7 @@ class Snapshot:
         odd: Names of pipes, devices and sockets, which are in no other attribute (local folders only).
         findings: What the listing itself shows.
         limits: What is too large to be read.
+        remote: Of a repo on a hub, `hub.remote.Remote`: every byte that is read may cost a request. Else None.
 
     Example:
         >>> snapshot = Snapshot.from_mapping({"config.json": '{"model_type": "bert"}'}, {"model.safetensors": 4096})
@@ -91,6 +94,8 @@ class Snapshot:
         findings: tuple[Finding, ...] = (),
         folder: str | None = None,
         limits: Limits = DEFAULT_LIMITS,
+        remote: Any = None,
+        prefetch: Callable[[Iterable[str]], None] | None = None,
     ) -> None:
         self.source = source
         self.names = tuple(sorted(sizes))
@@ -100,18 +105,23 @@ class Snapshot:
         self.odd = odd
         self.findings = findings
         self.limits = limits
+        self.remote = remote
         self._folder = folder
         self._reader = reader
+        self._prefetch = prefetch
         self._texts = texts
         self._documents: dict[str, Any] = {}
 
     @classmethod
-    def from_folder(cls, path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS) -> Snapshot:
+    def from_folder(
+        cls, path: str | os.PathLike[str], *, limits: Limits = DEFAULT_LIMITS, source: Source | None = None
+    ) -> Snapshot:
         """Return the Snapshot of a local folder; only names are read now.
 
         Args:
             path: The folder. Links inside it are listed but followed only where they stay in the model.
             limits: What is too large.
+            source: Where it comes from; None is the folder itself.
 
         Raises:
             ModelNotFound: `path` is no folder, or cannot be listed.
@@ -119,13 +129,17 @@ class Snapshot:
             MalformedMetadata: Two file names that Unicode calls the same.
         """
         folder = os.fspath(path)
-        seen = walk(folder, limits, source=folder)
+        origin = source or Source("local", path=folder)
+        name_of_it = str(origin)
+        seen = walk(folder, limits, source=name_of_it)
 
         def read(name: str, start: int, length: int) -> bytes:
-            return read_inside(folder, name, start=start, length=length, limits=limits, source=folder, bases=seen.bases)
+            return read_inside(
+                folder, name, start=start, length=length, limits=limits, source=name_of_it, bases=seen.bases
+            )
 
         return cls(
-            Source("local", path=folder),
+            origin,
             seen.sizes,
             read,
             links=seen.links,
@@ -195,12 +209,22 @@ class Snapshot:
             >>> Snapshot.from_mapping({"config.json": "{}", "adapter_config.json": "{}"}).without(["config.json"]).names
             ('adapter_config.json',)
         """
+        gone = frozenset(names)
+        return self.only(name for name in self.names if name not in gone)
+
+    def only(self, names: Iterable[str]) -> Snapshot:
+        """Return the same Snapshot as if it had no files but those of these names.
+
+        Example:
+            >>> Snapshot.from_mapping({"config.json": "{}", "README.md": ""}).only(["config.json"]).names
+            ('config.json',)
+        """
         import copy
 
-        other, gone = copy.copy(self), frozenset(names)
-        other.names = tuple(name for name in self.names if name not in gone)
-        other.sizes = MappingProxyType({name: size for name, size in self.sizes.items() if name not in gone})
-        other.links = MappingProxyType({name: target for name, target in self.links.items() if name not in gone})
+        other, kept = copy.copy(self), frozenset(names)
+        other.names = tuple(name for name in self.names if name in kept)
+        other.sizes = MappingProxyType({name: size for name, size in self.sizes.items() if name in kept})
+        other.links = MappingProxyType({name: target for name, target in self.links.items() if name in kept})
         other._documents = {}
         return other
 
@@ -252,6 +276,11 @@ class Snapshot:
         if len(data) > limit:
             too_large(name, len(data), limit, str(self.source))
         return data
+
+    def prefetch(self, names: Iterable[str]) -> None:
+        """Have those of `names` that will be read fetched together, where they are far away; else do nothing."""
+        if self._prefetch is not None:
+            self._prefetch([name for name in names if self.has_text(name)])
 
     def open(self, name: str) -> BinaryIO:
         """Return an open binary file, checked as in `read`; the caller closes it."""

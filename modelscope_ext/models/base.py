@@ -78,14 +78,14 @@ class Model:
     @classmethod
     def from_pretrained(
         cls: type[Self],
-        model_name_or_path: Any,
+        model_name_or_path: Any = None,
         cfg_dict: Any = None,
         **keywords: Any,
     ) -> Self:
         """Load a model. On `Model` the resolved class is returned, on a subclass that subclass, or an error.
 
         Args:
-            model_name_or_path: A folder, a hub id, or a Snapshot.
+            model_name_or_path: A folder, a hub id, or a Snapshot; ``lock=`` names the model as well.
             cfg_dict: A Config (ours or ModelScope's), ConfigDict or dict that replaces configuration.json whole; it
                 is never written to.
             **keywords: The keywords of `modelscope_ext.pipeline`.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from modelscope_ext.errors import ModelScopeExtError, OptionError, SafetyError
 from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.models.base import Model
-from modelscope_ext.models.loader import adopt, load_request, refuse_load_options
+from modelscope_ext.models.loader import adopt, load_request, place_of_load, refuse_load_options
 from modelscope_ext.models.request import Request
 from modelscope_ext.models.resolution import BaseReference, Resolution
 from modelscope_ext.utils.text import printable
@@ -90,7 +90,8 @@ def load_base(
         if backends:
             name = _backend(snapshot, backends, allowed)
             keywords = {**keywords, **backends[name], "backend": name}
-        request = replace(Request.of({**keywords, **passed, "task": task}), grants=allowed)
+        place = {name: value for name, value in place_of_load().items() if name != "hub"}
+        request = replace(Request.of({**place, **keywords, **passed, "task": task}), grants=allowed)
         return load_request(snapshot, request)
     except ModelScopeExtError as error:
         raise _told(error, printable(source), where, given is not None) from error
@@ -119,7 +120,10 @@ def _snapshot(
     """Return the base's Snapshot; of the adapter's own folder, what is in it beside the adapter."""
     from modelscope_ext.hub.locate import open_snapshot
 
-    snapshot = open_snapshot(base, revision=revision, limits=grants.limits)
+    place = place_of_load()
+    if isinstance(base, Snapshot) or Path(base).is_dir():
+        place.pop("hub", None)
+    snapshot = open_snapshot(base, revision=revision, limits=grants.limits, **place)
     if snapshot.folder is None or snapshot.folder.resolve() != folder.resolve():
         return snapshot
     stems = {name.partition(".")[0] for name in resolution.weights.files}

@@ -7,6 +7,7 @@ library is imported. A registered class beats the built-in backend.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,14 +43,14 @@ if TYPE_CHECKING:
     from modelscope_ext.metadata.snapshot import Snapshot
     from modelscope_ext.utils.entry import Entry
 
-__all__ = ["adopt", "load", "load_request", "refuse_load_options"]
+__all__ = ["adopt", "load", "load_request", "place_of_load", "refuse_load_options"]
 
 
 def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any) -> Model:
     """Load `model` and return the resolved class's instance, or `model_class`'s.
 
     Args:
-        model: A folder, a hub id or a Snapshot.
+        model: A folder, a hub id or a Snapshot; None where `lock` names it.
         model_class: The class to make; None chooses the registered one, or `Model`.
         **keywords: The keywords of `modelscope_ext.pipeline`.
 
@@ -57,6 +58,10 @@ def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any)
         OptionError, ModelNotFound, NotAModel, AmbiguousModel, SafetyError, BackendNotLoadable, MissingRequirement,
         RequirementConflict, WeightsMismatch: In the order in which the steps come.
     """
+    if keywords.get("lock") is not None:
+        from modelscope_ext.models.lock import apply_lock
+
+        model, keywords = apply_lock(model, keywords)
     return load_request(model, Request.of(keywords), model_class=model_class)
 
 
@@ -67,7 +72,7 @@ def load_request(model: Any, request: Request, *, model_class: type[Model] | Non
     from modelscope_ext.models.resolve import Asked, decide
 
     grants = request.grants
-    where = {name: request.values[name] for name in _LOCATION if name in request.values}
+    where: dict[str, Any] = {name: request.values[name] for name in _LOCATION if name in request.values}
     snapshot = open_snapshot(model, limits=grants.limits, **where)
     seen = marks(snapshot.folder, snapshot.names) if snapshot.folder is not None else {}
     evidence = collect(snapshot, cfg_dict=request.get("cfg_dict"), limits=grants.limits)
@@ -84,13 +89,27 @@ def load_request(model: Any, request: Request, *, model_class: type[Model] | Non
     check_options(request, choice)
     check_base(request, snapshot, evidence, choice)
     map_libraries(resolution.framework)
-    folder = _folder(snapshot)
     files = _files(resolution, snapshot, choice)
+    if (lock := request.get("lock")) is not None:
+        lock.check_decision(resolution, snapshot.source.commit)
+        lock.check_files(snapshot, files)
     gate.check_floors(resolution, files, choice.engine)
+    if snapshot.remote is not None:
+        snapshot = _fetched(snapshot, files, resolution, request)
+        files = tuple(name for name in files if name in snapshot)
+        # What would run could not be hashed before its bytes were here.
+        gate.gate_a(resolution, evidence, snapshot, grants, engine=choice.engine, base_model=request.get("base_model"))
+        seen = marks(_folder(snapshot), files)
+    folder = _folder(snapshot)
     gate.gate_b(resolution, snapshot, files, grants)
     options = {**request.load_options(), **request.extra, "task": request.get("task") or resolution.default_task}
-    with eased_collector(), away_from(None if choice.own else folder):
-        made = _built(choice, folder, resolution, evidence, {**options, "grants": grants})
+    place: dict[str, Any] = {name: where[name] for name in ("token", "cache_dir", "local_files_only") if name in where}
+    token = _PLACE.set({**place, "hub": where.get("hub", snapshot.source.hub if snapshot.source.repo else None)})
+    try:
+        with eased_collector(), away_from(None if choice.own else folder):
+            made = _built(choice, folder, resolution, evidence, {**options, "grants": grants})
+    finally:
+        _PLACE.reset(token)
     try:
         check_unchanged(folder, seen, files, source=str(snapshot.source))
     except ModelScopeExtError:
@@ -144,6 +163,13 @@ def refuse_load_options(keywords: Mapping[str, Any]) -> None:
 
 #: Keywords that say where the model is.
 _LOCATION = ("hub", "revision", "subfolder", "token", "cache_dir", "local_files_only")
+#: Those of the load that is going on: an adapter's base is looked for where the adapter was.
+_PLACE: ContextVar[Mapping[str, Any]] = ContextVar("place", default={})  # noqa: B039 - never written to
+
+
+def place_of_load() -> dict[str, Any]:
+    """Return `token`, `cache_dir` and `local_files_only` of the load that is going on, and the hub it came from."""
+    return dict(_PLACE.get())
 
 
 def _of_class(model_class: type[Any] | None) -> dict[str, Any]:
@@ -235,6 +261,25 @@ def _files(resolution: Resolution, snapshot: Snapshot, choice: Choice) -> tuple[
             " the missing files"
         )
     return tuple(files)
+
+
+def _fetched(snapshot: Snapshot, files: tuple[str, ...], resolution: Resolution, request: Request) -> Snapshot:
+    """Fetch exactly the plan's files, once it is known that there is room for them."""
+    from modelscope_ext.hub.fetch import fetched
+    from modelscope_ext.metadata.weights import classify
+    from modelscope_ext.models.fetching import matching
+    from modelscope_ext.models.plan import plan_of
+    from modelscope_ext.models.room import check_memory
+
+    if (ignored := request.get("ignore_file_pattern")) is not None:
+        patterns = (ignored,) if isinstance(ignored, str) else tuple(ignored)
+        files = tuple(name for name in files if not matching((name,), patterns))
+    planned = plan_of(resolution, snapshot, files)
+    if planned.to_fetch_bytes:
+        where: dict[str, Any] = {name: request.get(name) for name in ("dtype", "device", "device_map")}
+        variants = (weight.variant for weight in classify(snapshot.sizes) if weight.variant)
+        check_memory(planned, resolution, **where, variants=tuple(dict.fromkeys(variants)))
+    return fetched(snapshot, files)
 
 
 def _built(choice: Choice, folder: Path, resolution: Resolution, evidence: Evidence, options: dict[str, Any]) -> Model:

@@ -2,46 +2,60 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from functools import partial
+import re
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import ModelScopeExtError
-from modelscope_ext.models.resolution import Plan, PlanFile, Resolution, Weights
+from modelscope_ext.models.resolution import Plan, PlanFile, Resolution
+from modelscope_ext.models.room import counted, memory_free, memory_needed
+from modelscope_ext.utils.disk import disk_free
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.snapshot import Snapshot
 
-__all__ = ["default_files", "memory_needed", "plan", "plan_of", "shards_of"]
+__all__ = ["WHERE", "default_files", "is_metadata", "plan", "plan_of", "shards_of"]
 
+#: Metadata that only ModelScope's own models and libraries without a loader here may read.
+_SELDOM_READ = (".jsonl", ".tsv", ".yml")
 #: Endings of the files that libraries read beside the weights.
 _METADATA = (
     ".json", ".txt", ".model", ".yaml", ".yml", ".jinja", ".tiktoken", ".vocab", ".bpe", ".mvn", ".spm",
-    ".pbtxt",    ".jsonl", ".tsv", ".fst", ".cfg",
+    ".pbtxt", ".fst", ".cfg", *_SELDOM_READ,
 )  # fmt: skip
 #: Metadata in which code may be named.
 _WITH_AUTO_MAP = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
-#: Files that belong to the repo, not to the model.
-_NOT_READ = ("readme", "license", "notice", "requirements", "changelog", ".git")
+#: Files that belong to the repo or to a training run, not to the model.
+_NOT_READ = re.compile(
+    r"(?:readme|licen[cs]e|notice|.*requirements|changelog|\.?git|citation|contributing|docker|conda|environment"
+    r"|mergekit|package(?:-lock)?\.json|robots\.txt|trainer_state|training_args|train_args|sft_args"
+    r"|(?:all|train|eval|test|predict)_(?:results?|pred|gold|metrics)|results?\.(?:json|txt)"
+    r"|.*metrics\.(?:json|txt)|git_hash|optimizer|scheduler\.(?:pt|bin)|rng_state|events\.out).*",
+    re.IGNORECASE,
+)
+#: Pictures, sound, documents and archives: never part of a model.
+_SHOWN = (
+    ".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".mp4", ".webm", ".mov", ".wav", ".mp3", ".flac", ".pdf", ".docx",
+    ".md", ".ipynb", ".html", ".css", ".js", ".zip", ".rar", ".tgz", ".exe", ".so", ".dll", ".dylib", ".pyc",
+)  # fmt: skip
+#: Formats of other frameworks' copies.
+_COPIES = frozenset(
+    ("safetensors", "pickle", "msgpack", "h5", "keras", "saved_model", "tf_checkpoint", "pb", "tflite", "onnx", "rust",
+     "coreml", "openvino", "gguf", "ggml", "mindspore", "mindir", "tfjs", "exported", "torchscript", "executorch")
+)  # fmt: skip
 #: Options that say where a model is, or what may be read of it.
-_WHERE = ("hub", "revision", "subfolder", "limits", "token", "cache_dir", "local_files_only")
+WHERE = ("hub", "revision", "subfolder", "limits", "token", "cache_dir", "local_files_only")
 _LARGEST_METADATA = 256 * 2**20
-#: Bytes of one parameter.
-_WIDTHS = {
-    "float64": 8, "int64": 8, "float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int16": 2, "int8": 1, "uint8": 1,
-    "bool": 1, "float8_e4m3fn": 1, "float8_e5m2": 1, "F64": 8, "I64": 8, "F32": 4, "I32": 4, "F16": 2, "BF16": 2,
-    "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1,
-}  # fmt: skip
 
 
 def plan(model: str | Path | Snapshot, **options: Any) -> Plan:
     """Return what a load of `model` would read and need. Nothing is loaded, imported or fetched.
 
+    Of a model on a hub a listing and a few kilobytes of metadata are read.
+
     Args:
-        model: A folder, or a Snapshot.
+        model: A folder, a hub id, or a Snapshot.
         **options: Those of `resolve`.
 
     Returns:
@@ -60,35 +74,47 @@ def plan(model: str | Path | Snapshot, **options: Any) -> Plan:
     from modelscope_ext.hub.locate import open_snapshot
     from modelscope_ext.models.resolve import resolve
 
-    where = {
-        k: options[k]
-        for k in ("hub", "revision", "subfolder", "limits", "token", "cache_dir", "local_files_only")
-        if k in options
-    }
+    where = {name: options[name] for name in WHERE if name in options}
     snapshot = open_snapshot(model, **where)
-    others = {k: v for k, v in options.items() if k not in ("hub", "revision", "subfolder")}
+    others = {name: value for name, value in options.items() if name not in WHERE or name == "limits"}
     return plan_of(resolve(snapshot, **others), snapshot)
 
 
-def plan_of(resolution: Resolution, snapshot: Snapshot) -> Plan:
-    """Return the Plan of a decision that was already made."""
+def plan_of(resolution: Resolution, snapshot: Snapshot, names: Iterable[str] | None = None) -> Plan:
+    """Return the Plan of a decision that was already made.
+
+    Args:
+        resolution: The decision.
+        snapshot: What it is about.
+        names: The files, where somebody has asked the backend for them already.
+    """
     from modelscope_ext.models.builder import BACKENDS
 
-    if resolution.backend in BACKENDS:
+    if names is None and resolution.backend in BACKENDS:
         names = BACKENDS.get(resolution.backend).files(resolution, snapshot)
-    else:
-        names = default_files(resolution, snapshot)
-    here = snapshot.folder is not None
-    files = tuple(PlanFile(name, snapshot.sizes.get(name, 0), snapshot.hashes.get(name), cached=here) for name in names)
-    total = sum(file.bytes for file in files)
+    chosen = default_files(resolution, snapshot) if names is None else tuple(names)
+    here, where = _here(snapshot, chosen)
+    files = tuple(PlanFile(n, snapshot.sizes.get(n, 0), snapshot.hashes.get(n), cached=n in here) for n in chosen)
+    config = _document(snapshot, "config.json") if "config.json" in chosen else None
     return Plan(
         files,
-        total,
+        sum(file.bytes for file in files),
         sum(file.bytes for file in files if not file.cached),
-        disk_free=_disk_free(snapshot.folder),
-        memory_needed=memory_needed(_counted(resolution.weights, snapshot)),
-        memory_free=_memory_free(),
+        disk_free=disk_free(where),
+        memory_needed=memory_needed(counted(resolution.weights, snapshot), config),
+        memory_free=memory_free(),
     )
+
+
+def _here(snapshot: Snapshot, names: tuple[str, ...]) -> tuple[frozenset[str], Path | None]:
+    """Return which files are on this machine already, and the folder to which the others would go."""
+    if snapshot.remote is None:
+        return frozenset(names) if snapshot.folder is not None else frozenset(), snapshot.folder
+    from modelscope_ext.hub.fetch import cache_of, to_do
+
+    prefix = f"{snapshot.remote.subfolder}/" if snapshot.remote.subfolder else ""
+    known = [name for name in names if name in snapshot]
+    return frozenset(file.name[len(prefix) :] for file in to_do(snapshot, known).here), cache_of(snapshot)
 
 
 def default_files(resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:
@@ -98,17 +124,58 @@ def default_files(resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]
     for a pipeline, in every component's folder. Code in the model's own folder is among them only where its metadata
     ask for code (`auto_map`, a module or pipeline class of its own) or ModelScope would import it.
     """
+    if not resolution.loadable:
+        return _whole_model(resolution, snapshot)
     weights = set(resolution.weights.files)
     folders = {"", *(name.rpartition("/")[0] for name in weights)}
-    if resolution.backend in ("sentence-transformers", "mindone", "modelscope"):
+    own = resolution.backend == "modelscope"
+    if own or resolution.backend == "mindone":
         folders |= {name.rpartition("/")[0] for name in snapshot.names if name.count("/") == 1}
-    endings = (*_METADATA, ".py") if _asks_for_code(resolution, snapshot) else _METADATA
+    endings: tuple[str, ...] = (*_METADATA, ".py") if _asks_for_code(resolution, snapshot) else _METADATA
+    endings = endings if own else tuple(ending for ending in endings if ending not in _SELDOM_READ)
     chosen = []
     for name in snapshot.names:
         folder, _, base = name.rpartition("/")
-        small = snapshot.sizes[name] <= _LARGEST_METADATA
-        wanted = base.lower().endswith(endings) and not base.lower().startswith(_NOT_READ) and not base.startswith(".")
-        if name in weights or (folder in folders and small and wanted):
+        wanted = folder in folders and snapshot.sizes[name] <= _LARGEST_METADATA and base.lower().endswith(endings)
+        if name in weights or (wanted and is_metadata(name, weights)):
+            chosen.append(name)
+    return tuple(chosen)
+
+
+def is_metadata(name: str, weights: Collection[str] = ()) -> bool:
+    """Whether a file beside the weights may be part of the model: no leftover, and no index of other weights.
+
+    Example:
+        >>> is_metadata("config.json"), is_metadata("trainer_state.json")
+        (True, False)
+        >>> is_metadata("pytorch_model.bin.index.json", {"model.safetensors"})
+        False
+    """
+    base = name.rpartition("/")[2]
+    if base.startswith(".") or _NOT_READ.fullmatch(base):
+        return False
+    if not weights or ".index." not in base or not base.endswith(".json"):
+        return True
+    stem, _, rest = name.partition(".index.")
+    stem, _, ending = stem.rpartition(".")  # model, safetensors
+    variant = rest.removesuffix("json").strip(".")
+    marked = f"{stem}.{variant}" if variant else stem
+    return any(w.startswith((f"{marked}-", f"{stem}-")) and w.endswith(f".{ending}") for w in weights)
+
+
+def _whole_model(resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:
+    """Return what a library that has no loader here may read: everything but other copies of the weights and leftovers.
+
+    Which files such a library opens is not known, so that too much is better than too little.
+    """
+    from modelscope_ext.metadata.weights import format_of
+
+    weights, names = set(resolution.weights.files), frozenset(snapshot.names)
+    chosen = []
+    for name in snapshot.names:
+        form = format_of(name, names)
+        other = weights and name not in weights and form in _COPIES
+        if name in weights or not (other or name.lower().endswith(_SHOWN) or not is_metadata(name, weights)):
             chosen.append(name)
     return tuple(chosen)
 
@@ -149,59 +216,4 @@ def _document(snapshot: Snapshot, name: str) -> Any:
     try:
         return snapshot.document(name) if name in snapshot and snapshot.has_text(name) else None
     except ModelScopeExtError:  # reported where it decides something
-        return None
-
-
-def memory_needed(weights: Weights) -> Mapping[str, int]:
-    """Return bytes of weights in memory by dtype: as stored, and for the dtypes one might load in."""
-    if weights.parameters is None:
-        return {"as stored": weights.bytes} if weights.bytes else {}
-    if weights.format == "gguf":  # blocks are unpacked on loading, to a dtype of torch
-        return {"as stored": weights.bytes, "float32": 4 * weights.parameters, "bfloat16": 2 * weights.parameters}
-    stored = sum(_WIDTHS.get(dtype, 4) * count for dtype, count in weights.dtypes.items())
-    widths = {"float32": 4, "bfloat16": 2, "int8": 1}
-    return {"as stored": stored, **{name: width * weights.parameters for name, width in widths.items()}}
-
-
-def _counted(weights: Weights, snapshot: Snapshot) -> Weights:
-    """Return `weights` with the parameters counted in the headers of the files, where those can be read."""
-    from modelscope_ext.safety.headers import read_header
-
-    if weights.parameters is not None or not all(map(snapshot.has_text, weights.files)):
-        return weights
-    dtypes: dict[str, int] = {}
-    for name in weights.files:
-        try:
-            header = read_header(
-                weights.format or "", partial(snapshot.read, name),
-                snapshot.sizes[name], file=name, limits=snapshot.limits, source=str(snapshot.source),
-            )  # fmt: skip
-        except ModelScopeExtError:  # a broken file is the load's to refuse; a plan only counts
-            return weights
-        if header is None:
-            return weights
-        for dtype, count in header.dtypes.items():
-            dtypes[dtype] = dtypes.get(dtype, 0) + count
-    return replace(weights, dtypes=dtypes, parameters=sum(dtypes.values())) if dtypes else weights
-
-
-def _disk_free(folder: Path | None) -> int | None:
-    try:
-        status = os.statvfs(folder or Path.cwd())
-    except (OSError, AttributeError):  # no such call on Windows
-        return None
-    return status.f_bavail * status.f_frsize
-
-
-def _memory_free() -> int | None:
-    """Return the bytes of memory that can still be used, counting what the system can take back."""
-    try:
-        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
         return None

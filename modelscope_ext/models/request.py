@@ -26,6 +26,7 @@ KEYWORDS = (
     "task", "framework", "device", "trust_remote_code", "backend", "hub", "revision", "cfg_dict", "config_file",
     "dtype", "device_map", "variant", "subfolder", "base_model", "allow_missing_weights", "token", "cache_dir",
     "local_files_only", "allow_pickle", "allow_sources", "code_sha256", "limits", "verify", "ignore_file_pattern",
+    "lock",
 )  # fmt: skip
 #: Other spelling -> keyword.
 _SPELLED = {"model_revision": "revision", "torch_dtype": "dtype"}

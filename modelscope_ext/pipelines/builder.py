@@ -56,6 +56,7 @@ def pipeline(
     code_sha256: str | None = None,
     limits: Any = None,
     verify: Any = None,
+    lock: str | PathLike[str] | None = None,
     **backend_kwargs: Any,
 ) -> Pipeline:
     """Load a model and return what runs it.
@@ -91,6 +92,7 @@ def pipeline(
         code_sha256: The digest of the code that `trust_remote_code` permits.
         limits: A `Limits`.
         verify: Reserved for signed models; anything but None is refused by this release.
+        lock: A file that `modelscope-ext lock` wrote: exactly that is loaded. It names the model too.
         **backend_kwargs: The options of the backend.
 
     Returns:
@@ -99,6 +101,8 @@ def pipeline(
     Raises:
         OptionError: An argument that nobody takes, or a value that nobody knows; it names the nearest.
         ModelNotFound, NotAModel, AmbiguousModel: Of the resolution.
+        HubError, DiskFull, MemoryTooSmall: Of the hub, and of what there is room for.
+        LockMismatch: It is not what `lock` names.
         RequirementError, BackendNotLoadable, SafetyError, WeightsMismatch: Of the load.
 
     Example:
@@ -115,9 +119,13 @@ def pipeline(
         "cfg_dict": cfg_dict, "dtype": dtype, "device_map": device_map, "variant": variant, "subfolder": subfolder,
         "base_model": base_model, "allow_missing_weights": allow_missing_weights, "token": token,
         "cache_dir": cache_dir, "local_files_only": local_files_only, "allow_pickle": allow_pickle,
-        "allow_sources": allow_sources, "code_sha256": code_sha256, "limits": limits, "verify": verify,
+        "allow_sources": allow_sources, "code_sha256": code_sha256, "limits": limits, "verify": verify, "lock": lock,
         **backend_kwargs,
     }  # fmt: skip
+    if lock is not None and model is None:
+        from modelscope_ext.models.lock import read_lock
+
+        model = read_lock(lock).model
     model = _one_model(task, model)
     web = Web.of(allow_sources, limits)
     loaded, owned, preprocessor = _loaded(model, preprocessor, keywords, web)

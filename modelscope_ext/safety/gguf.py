@@ -50,7 +50,13 @@ _MOST_ALIGNMENT = 2**16
 
 
 def gguf_header(
-    read: Read, size: int, *, file: str, limits: Limits = DEFAULT_LIMITS, source: str | None = None
+    read: Read,
+    size: int,
+    *,
+    file: str,
+    limits: Limits = DEFAULT_LIMITS,
+    source: str | None = None,
+    enough: int | None = None,
 ) -> Header:
     """Read and check the header of a GGUF file.
 
@@ -60,6 +66,8 @@ def gguf_header(
         file: Its name, for messages.
         limits: Bytes of the header (`gguf_bytes`), number of tensors.
         source: The model as the caller named it.
+        enough: Read at most so many bytes: where the header is longer, the keys up to there and no tensor. The keys
+            that say what the model is come first, then a vocabulary of megabytes.
 
     Returns:
         The header. Arrays of more than 64 items are replaced by their length under ``<key>.length``; the name of
@@ -69,18 +77,25 @@ def gguf_header(
         MalformedMetadata: Not a GGUF file, one that contradicts itself, or another byte order or version.
         LimitExceeded: Metadata or tensors beyond the limits.
     """
-    return _Reader(read, size, file, limits, source).header()
+    return _Reader(read, size, file, limits, source, enough).header()
+
+
+class _Enough(Exception):
+    """As many bytes were read as were asked for."""
 
 
 class _Reader:
     """Reads forward through the header, fetching the file in growing pieces."""
 
-    def __init__(self, read: Read, size: int, file: str, limits: Limits, source: str | None) -> None:
+    def __init__(
+        self, read: Read, size: int, file: str, limits: Limits, source: str | None, enough: int | None
+    ) -> None:
         self.read = read
         self.size = size
         self.file = file
         self.limits = limits
         self.source = source
+        self.enough = size if enough is None else enough
         self.data = b""
         self.at = 0
 
@@ -96,9 +111,13 @@ class _Reader:
         if tensors > self.limits.tensors or pairs > self.limits.tensors:
             self.beyond(f"{max(tensors, pairs)} tensors or keys", "tensors")
         metadata: dict[str, Any] = {}
-        for _ in range(pairs):
-            self.pair(metadata)
-        described = [self.tensor() for _ in range(tensors)]
+        try:
+            for _ in range(pairs):
+                self.pair(metadata)
+            described = [self.tensor() for _ in range(tensors)]
+        except _Enough:
+            self.name_quantisation(metadata)
+            return Header("gguf", metadata, complete=False)
         alignment = metadata.get("general.alignment", 32)
         known = type(alignment) is int and 0 < alignment <= _MOST_ALIGNMENT and alignment % 8 == 0
         if not known:
@@ -213,11 +232,15 @@ class _Reader:
             return
         if needed > self.size:
             self.refuse("it ends in the middle of its header")
+        if needed > self.enough:
+            raise _Enough
         if needed > self.limits.gguf_bytes:
             self.beyond(f"a header of more than {needed} bytes", "gguf_bytes")
         while needed > len(self.data):
             length = max(_CHUNK, len(self.data), needed - len(self.data))
-            more = self.read(len(self.data), min(length, self.limits.gguf_bytes - len(self.data)))
+            more = self.read(
+                len(self.data), min(length, self.limits.gguf_bytes - len(self.data), self.enough - len(self.data))
+            )
             if not more:
                 self.refuse("it ends in the middle of its header")
             self.data += more

@@ -51,6 +51,7 @@ class Header(Record):
         format: ``"safetensors"``, ``"gguf"`` or ``"mindspore"``.
         metadata: Its own key-value pairs; of GGUF without long arrays, plus ``"quantization"`` where it is known.
         tensors: Dtype and shape by name.
+        complete: All of it was read; else there may be more keys, and there are no tensors.
 
     Example:
         >>> header = Header("safetensors", {}, {"a": Tensor("F32", (2, 3)), "b": Tensor("F16", (4,))})
@@ -61,6 +62,7 @@ class Header(Record):
     format: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    complete: bool = True
 
     @property
     def parameters(self) -> int:
@@ -184,12 +186,18 @@ class _Checker:
 
 
 def gguf_header(
-    read: Read, size: int, *, file: str, limits: Limits = DEFAULT_LIMITS, source: str | None = None
+    read: Read,
+    size: int,
+    *,
+    file: str,
+    limits: Limits = DEFAULT_LIMITS,
+    source: str | None = None,
+    enough: int | None = None,
 ) -> Header:
     """Read and check the header of a GGUF file; see `safety.gguf`."""
     from modelscope_ext.safety.gguf import gguf_header as header
 
-    return header(read, size, file=file, limits=limits, source=source)
+    return header(read, size, file=file, limits=limits, source=source, enough=enough)
 
 
 def ckpt_header(
@@ -209,9 +217,25 @@ _READERS: Mapping[str, Callable[..., Header]] = {
 
 
 def read_header(
-    form: str, read: Read, size: int, *, file: str, limits: Limits = DEFAULT_LIMITS, source: str | None = None
+    form: str,
+    read: Read,
+    size: int,
+    *,
+    file: str,
+    limits: Limits = DEFAULT_LIMITS,
+    source: str | None = None,
+    enough: int | None = None,
 ) -> Header | None:
     """Return the header of a weight file of the given format, or None where the format has none that is read here.
+
+    Args:
+        form: The format.
+        read: Reads bytes of the file.
+        size: Bytes of the whole file.
+        file: Its name, for messages.
+        limits: What is too large.
+        source: The model as the caller named it.
+        enough: Bytes of a GGUF file after which its keys are enough; see `safety.gguf`. None reads all of the header.
 
     Raises:
         SafetyError: What the format's reader raises.
@@ -224,7 +248,8 @@ def read_header(
     if reader is None:
         return None
     try:
-        return reader(read, size, file=file, limits=limits, source=source)
+        more = {"enough": enough} if form == "gguf" else {}
+        return reader(read, size, file=file, limits=limits, source=source, **more)
     except SafetyError:
         raise
     except (ArithmeticError, LookupError, TypeError, ValueError, UnicodeError) as error:

@@ -1,7 +1,7 @@
 """Reading a stranger's files: opened once, inside the model's folder, regular, and no larger than allowed."""
 
 # On the path of every resolve(), where pathlib costs more than the system calls:
-# ruff: noqa: PTH114, PTH118, PTH206
+# ruff: noqa: PTH113, PTH114, PTH118, PTH206
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ __all__ = ["bases_of", "inside", "open_inside", "parse_json", "parse_yaml", "rea
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _VOCABULARIES = frozenset(("tokenizer.json", "vocab.json", "merges.txt", "vocab.txt", "tokenizer.model"))
+_SHARED = ".huggingface-shared-blobs"
 _CACHED = re.compile(r"(?:models--.+|[^/]+--[^/]+)")
 
 
@@ -245,13 +246,16 @@ def bases_of(folder: str) -> tuple[str, ...]:
     """Return the real folders in which a model's files may lie: its own, and the blobs of the hub cache it is in.
 
     The recognised layout is ``models--org--name/{blobs,snapshots/<commit>}`` (and ``org--name`` of ModelScope): a link
-    from a snapshot into the blobs of the same repo is how these caches store every file.
+    from a snapshot into the blobs of the same repo is how these caches store every file. Hugging Face's client may keep
+    large ones once for all repos, in a ``blobs`` folder of the whole cache that its marker tells from any other.
     """
     root = os.path.realpath(folder)
     parts = root.split(os.sep)
     for depth in range(len(parts) - 2, 0, -1):
         if parts[depth] == "snapshots" and _CACHED.fullmatch(parts[depth - 1]):
-            return root, os.sep.join((*parts[:depth], "blobs"))
+            shared = os.sep.join((*parts[: depth - 1], "blobs"))
+            marked = parts[depth - 1].startswith("models--") and os.path.isfile(os.path.join(shared, _SHARED))
+            return root, os.sep.join((*parts[:depth], "blobs")), *((shared,) if marked else ())
     return (root,)
 
 

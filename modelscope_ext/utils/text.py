@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["did_you_mean", "listing", "printable"]
+__all__ = ["did_you_mean", "listing", "printable", "size"]
 
 
 def printable(value: object, limit: int = 120) -> str:
@@ -46,3 +46,20 @@ def listing(names: Iterable[str], most: int = 12) -> str:
     known = sorted(names)
     head = ", ".join(known[:most])
     return f"{head} and {len(known) - most} more" if len(known) > most else head or "(none)"
+
+
+def size(count: int) -> str:
+    """Return `count` bytes for a reader, in decimal units.
+
+    Example:
+        >>> size(999), size(268_400), size(4_900_000_000)
+        ('999 B', '268.4 kB', '4.9 GB')
+    """
+    if count < 1000:
+        return f"{count} B"
+    value, units = float(count), ("kB", "MB", "GB", "TB", "PB")
+    for unit in units:
+        value /= 1000
+        if value < 999.95 or unit == units[-1]:
+            break
+    return f"{value:.1f} {unit}"

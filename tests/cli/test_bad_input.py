@@ -25,7 +25,7 @@ def test_no_such_path(cli, tmp_path, command):
 def test_a_hub_id_that_is_no_folder(cli, command):
     done = cli(*arguments(command, "org/nothing-here"))
     assert done.code == 3
-    assert "org/nothing-here" in done.err and "pass the folder" in done.err
+    assert "org/nothing-here" in done.err and "not in the cache" in done.err and "There is no folder" in done.err
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])

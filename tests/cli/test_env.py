@@ -26,6 +26,23 @@ def test_secrets_are_never_shown(cli, monkeypatch):
         assert "(set)" in text and "/data/cache" in text and "proxy:3128" in text
 
 
+def test_hubs_are_shown_as_they_are_now(cli, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "https://me:geheim@mirror.example/")
+    monkeypatch.setenv("MODELSCOPE_CACHE", "/data/ms")
+    monkeypatch.setenv("MODELSCOPE_EXT_CACHE", "/data/own")
+    monkeypatch.setenv("MODELSCOPE_EXT_HUB", "hf,ms")
+    report = json.loads(cli("env", "--json").out)
+    assert report["network"] == {"offline": "yes", "order": "huggingface, modelscope", "metadata": "/data/own"}
+    assert report["hubs"]["Hugging Face"]["endpoint"] == "https://***@mirror.example"
+    assert report["hubs"]["ModelScope"]["cache"] == "/data/ms"
+    assert report["hubs"]["ModelScope"]["client"].startswith("modelscope-hub ")
+    monkeypatch.setenv("MODELSCOPE_EXT_OFFLINE", "no")
+    monkeypatch.setenv("MODELSCOPE_EXT_HUB", "nowhere")
+    text = cli("env").out
+    assert "geheim" not in text and "unknown" in text and "Modelers" in text
+    assert json.loads(cli("env", "--json").out)["network"]["offline"] == "no"
+
+
 def test_a_release_below_the_floor_is_noted(monkeypatch):
     from modelscope_ext.utils import distributions
 

@@ -21,7 +21,8 @@ def here(tmp_path, monkeypatch):
 
 def test_a_folder_is_found_however_it_is_written(here):
     for model in ("damo/bert", "./damo/bert", "damo/bert/", Path("damo/bert"), here / "damo" / "bert"):
-        assert (locate(model).hub, open_snapshot(model).names) == ("local", ("config.json", "unet/config.json"))
+        (source,) = locate(model)
+        assert (source.hub, open_snapshot(model).names) == ("local", ("config.json", "unet/config.json"))
     (here / "link").symlink_to("damo")
     assert open_snapshot("link/bert").names == ("config.json", "unet/config.json")
 
@@ -52,7 +53,6 @@ def test_a_subfolder_is_opened(here):
 
 
 NOT_FOUND = {
-    "damo/bort": r"no folder damo/bort here\. .*hubs arrive with a later one.*pass the folder.*Did you mean 'bert'",
     "./damo/bort": r"There is no folder \./damo/bort \(looked in .*Did you mean 'bert'",
     "bert": r"There is no folder bert \(looked in ",
     "damo/bert/config.json": r"damo/bert/config\.json is a file\. .*pass 'damo/bert'",
@@ -89,10 +89,65 @@ def test_an_empty_folder_is_opened_and_judged_later(tmp_path):
     assert open_snapshot(tmp_path).names == ()
 
 
-def test_hubs_are_named_as_not_here_yet(here):
-    with pytest.raises(ModelNotFound, match="local folders only"):
-        locate("damo/bert", hub="modelscope")
-    assert locate("damo/bert", hub="local").hub == "local"
+def hubs(*args, **keywords):
+    return [(source.hub, source.repo) for source in locate(*args, **keywords)]
+
+
+def test_an_id_is_looked_for_on_modelscope_unless_something_says_otherwise(here, monkeypatch):
+    assert hubs("damo/bort") == [("modelscope", "damo/bort")]
+    assert hubs("hf:damo/bort") == hubs("damo/bort", hub="huggingface") == hubs("damo/bort", hub="HF")
+    assert hubs("om:damo/bort", hub="modelers") == [("openmind", "damo/bort")]
+    assert hubs("hf:gpt2") == [("huggingface", "gpt2")]
+    monkeypatch.setenv("MODELSCOPE_EXT_HUB", "hf, modelscope,hf")
+    assert hubs("damo/bort") == [("huggingface", "damo/bort"), ("modelscope", "damo/bort")]
+    assert hubs("ms:damo/bort") == [("modelscope", "damo/bort")]
+
+
+def test_a_folder_wins_unless_the_call_names_a_hub(here):
+    assert locate("damo/bert")[0].hub == locate("damo/bert", hub="local")[0].hub == "local"
+    assert hubs("damo/bert", hub="modelscope") == hubs("ms:damo/bert") == [("modelscope", "damo/bert")]
+    assert locate(here / "damo" / "bert", hub="modelscope")[0].hub == "local"
+    (here / "hf:damo").mkdir()
+    (here / "hf:damo" / "bert").mkdir()
+    assert locate("hf:damo/bert")[0].hub == "local"
+    assert [f.code for f in open_snapshot("hf:damo/bert").findings] == ["local-folder"]
+
+
+def test_a_subfolder_and_a_revision_go_along(here):
+    (source,) = locate("damo/bort", subfolder="unet/", revision="v1")
+    assert (source.subfolder, source.revision) == ("unet/", "v1")
+
+
+WRONG_HUBS = {
+    "modelscop": r"hub='modelscop': unknown\. Did you mean 'modelscope'\?",
+    "": r"hub='': unknown",
+    "../x": r"unknown",
+}
+
+
+@pytest.mark.parametrize("hub", WRONG_HUBS)
+def test_an_unknown_hub_is_named(here, hub, monkeypatch):
+    with pytest.raises(OptionError, match=WRONG_HUBS[hub]):
+        locate("damo/bort", hub=hub)
+    if hub:
+        monkeypatch.setenv("MODELSCOPE_EXT_HUB", f"modelscope,{hub}")
+        with pytest.raises(OptionError, match=r"environment variable MODELSCOPE_EXT_HUB: .*unknown"):
+            locate("damo/bort")
+
+
+def test_a_hub_that_is_no_str_or_contradicts_the_prefix(here):
+    with pytest.raises(OptionError, match="hub=3: expected a str"):
+        locate("damo/bort", hub=3)
+    with pytest.raises(OptionError, match="contradicts the prefix"):
+        locate("hf:damo/bort", hub="modelscope")
+
+
+def test_a_path_is_never_asked_of_a_hub(here):
+    for path in ("./damo/bort", "/damo/bort", "~/bort", "../damo/bort"):
+        with pytest.raises(ModelNotFound, match="There is no folder"):
+            locate(path, hub="modelscope")
+    with pytest.raises(ModelNotFound, match="is a file"):
+        locate("damo/bert/config.json")
 
 
 def test_a_revision_of_a_folder_is_a_warning(here, caplog):

@@ -126,6 +126,7 @@ def test_sources_name_themselves():
     assert str(Source("modelscope", repo="org/x")) == "org/x"
     assert str(Source("mapping")) == "(mapping)"
     assert Source("local", path="./m").to_dict() == {
-        "hub": "local", "repo": None, "path": "./m", "revision": None, "commit": None,
+        "hub": "local", "repo": None, "path": "./m", "revision": None, "commit": None, "subfolder": None,
     }  # fmt: skip
+    assert str(Source("modelscope", repo="org/x", revision="v1", subfolder="unet")) == "org/x/unet@v1"
     assert "\x1b" not in repr(Snapshot.from_mapping({}, source=Source("local", path="\x1b[31m")))

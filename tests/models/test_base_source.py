@@ -112,9 +112,9 @@ def test_a_base_is_opened_where_the_caller_permits_it(tmp_path, monkeypatch):
         load(here, allow_sources=["./base"])
 
 
-def test_a_hub_id_that_is_permitted_says_what_this_release_can_open(tmp_path):
+def test_a_hub_id_that_is_permitted_is_looked_for_on_the_hub(tmp_path):
     here = adapter(tmp_path / "adapter", "org/name")
-    with pytest.raises(ModelNotFound, match=r"hubs arrive with a later one.*base_model=<folder>") as caught:
+    with pytest.raises(ModelNotFound, match=r"org/name@0a1b: not in the cache.*base_model=<folder>") as caught:
         load(here, allow_sources=["org/name@0a1b"])
     assert isinstance(caught.value.__cause__, ModelNotFound)
 

@@ -11,10 +11,11 @@ import pytest
 
 from modelscope_ext.errors import NotAModel, OptionError
 from modelscope_ext.metadata.snapshot import Snapshot
-from modelscope_ext.models import plan as module
+from modelscope_ext.models import room
 from modelscope_ext.models.plan import default_files, plan
 from modelscope_ext.models.resolution import Weights
 from modelscope_ext.models.resolve import resolve
+from modelscope_ext.utils import disk
 
 MLM = {"model_type": "bert", "architectures": ["BertForMaskedLM"]}
 
@@ -98,16 +99,16 @@ def test_nothing_to_load() -> None:
         plan(snapshot({}))
     listing = snapshot({"config.json": MLM})
     assert default_files(resolve(listing, installed=False), listing) == ("config.json",)
-    assert module.memory_needed(Weights()) == {}
+    assert room.memory_needed(Weights()) == {}
 
 
 def test_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(*_: Any) -> Any:
         raise OSError("not here")
 
-    monkeypatch.setattr(module.os, "statvfs", none)
-    monkeypatch.setattr(module.os, "sysconf", none)
-    monkeypatch.setattr(module.Path, "read_text", none)
+    monkeypatch.setattr(disk.shutil, "disk_usage", none)
+    monkeypatch.setattr(room.os, "sysconf", none)
+    monkeypatch.setattr(room.Path, "read_text", none)
     taken = plan(snapshot({"config.json": MLM}), installed=False)
     assert taken.disk_free is None and taken.memory_free is None
 
@@ -142,3 +143,87 @@ def test_all_shards_of_the_chosen_copy_are_planned() -> None:
     sizes = {f"m-{kind}-0000{n}-of-00002.gguf": n for kind in ("Q4_K_M", "Q8_0") for n in (1, 2)}
     info = resolve(Snapshot.from_mapping({}, sizes), installed=False)
     assert info.weights.files == ("m-Q4_K_M-00001-of-00002.gguf", "m-Q4_K_M-00002-of-00002.gguf")
+
+
+def index(*shards: str) -> dict[str, Any]:
+    return {"weight_map": {f"layer.{number}": name for number, name in enumerate(shards)}}
+
+
+def test_of_two_exports_only_the_shards_that_the_index_lists() -> None:
+    old = [f"model-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    new = [f"model-0000{n}-of-00003.safetensors" for n in (1, 2, 3)]
+    files = {"config.json": MLM, "model.safetensors.index.json": index(*new), **dict.fromkeys([*old, *new], 9)}
+    assert resolve(snapshot(files), installed=False).weights.files == tuple(new)
+    files["model.safetensors.index.json"] = index(*old)
+    assert resolve(snapshot(files), installed=False).weights.files == tuple(old)
+    # A hub's listing without the index's text: the first export that is complete.
+    files["model.safetensors.index.json"] = 9
+    assert resolve(snapshot(files), installed=False).weights.files == tuple(old)
+    del files[old[0]]
+    assert resolve(snapshot(files), installed=False).weights.files == tuple(new)
+
+
+def test_nothing_of_a_training_run_and_no_index_of_other_weights() -> None:
+    leftovers = ["trainer_state.json", "all_results.json", "eval_results.txt", "optimizer.pt", "training_args.bin"]
+    leftovers += ["docker-compose.yml", "requirements.txt", "data.jsonl", "pytorch_model.bin.index.json", "README.md"]
+    leftovers += [
+        "pytorch_model-00001-of-00002.bin",
+        "pytorch_model-00002-of-00002.bin",
+        "tf_model.h5",
+        "flax_model.msgpack",
+    ]
+    needed = ["config.json", "generation_config.json", "merges.txt", "model.safetensors", "qwen.tiktoken", "vocab.json"]
+    files = {"config.json": MLM, **dict.fromkeys([*leftovers, *needed[1:]], 9)}
+    assert [file.name for file in plan(snapshot(files), installed=False).files] == needed
+
+
+def test_sentence_transformers_without_the_text_of_its_modules() -> None:
+    files = {
+        "config.json": {"model_type": "bert", "architectures": ["BertModel"]},
+        "modules.json": 300,
+        "config_sentence_transformers.json": 100,
+        "model.safetensors": 9,
+        "1_Pooling/config.json": 9,
+        "2_Dense/config.json": 9,
+        "2_Dense/model.safetensors": 9,
+        "2_Dense/pytorch_model.bin": 9,
+        "onnx/config.json": 9,
+        "onnx/model.onnx": 9,
+    }
+    names = {file.name for file in plan(snapshot(files), installed=False).files}
+    assert names == set(files) - {"2_Dense/pytorch_model.bin", "onnx/config.json", "onnx/model.onnx"}
+
+
+def test_a_pipelines_own_code_is_planned() -> None:
+    files = {
+        "model_index.json": {"_class_name": ["pipeline", "Mine"], "unet": ["blocks", "MyUNet"]},
+        "pipeline.py": 9,
+        "unet/blocks.py": 9,
+        "unet/config.json": 9,
+        "unet/diffusion_pytorch_model.safetensors": 9,
+        "train.py": 9,
+    }
+    names = {file.name for file in plan(snapshot(files), installed=False).files}
+    assert names == set(files) - {"train.py"}
+
+
+def test_of_a_library_without_a_loader_all_but_copies_and_leftovers() -> None:
+    files = {
+        "config_setfit.json": {"labels": None},
+        "modules.json": [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}],
+        "config.json": MLM,
+        "model.safetensors": 9,
+        "model_head.pkl": 9,
+        "1_Pooling/config.json": 9,
+        "pytorch_model.bin": 9,
+        "trainer_state.json": 9,
+        "picture.png": 9,
+        "README.md": 9,
+    }
+    taken = plan(snapshot(files), installed=False)
+    assert {f.name for f in taken.files} == set(files) - {
+        "pytorch_model.bin",
+        "trainer_state.json",
+        "picture.png",
+        "README.md",
+    }

@@ -209,3 +209,17 @@ def test_the_length_transformers_writes_for_unlimited_is_read():
     assert parse_json(b'{"model_max_length": %d}' % int(1e30), file="tokenizer_config.json") == {
         "model_max_length": int(1e30)
     }
+
+
+def test_links_into_the_blobs_that_a_whole_cache_shares_are_followed_where_they_are_marked(tmp_path):
+    shared, repo = tmp_path / "blobs" / "aa", tmp_path / "models--org--name"
+    snapshot = repo / "snapshots" / ("0" * 40)
+    for made in (shared, repo / "blobs", snapshot):
+        made.mkdir(parents=True)
+    (shared / "aabb").write_text("{}")
+    (repo / "blobs" / "etag").symlink_to("../../blobs/aa/aabb")
+    (snapshot / "config.json").symlink_to("../../blobs/etag")
+    with pytest.raises(PathEscapeRefused):
+        read_inside(snapshot, "config.json")
+    (tmp_path / "blobs" / ".huggingface-shared-blobs").write_text("1\n")
+    assert read_inside(snapshot, "config.json") == b"{}"

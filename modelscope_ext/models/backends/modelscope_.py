@@ -69,7 +69,10 @@ class ModelScope(Backend):
 
         names = {name for name in default_files(resolution, snapshot) if not name.endswith(".py")}
         if _document(snapshot).get("allow_remote") is True:
-            names.update(code_files(snapshot, [n for n in snapshot.names if n.endswith(".py") and "/" not in n]))
+            code = [name for name in snapshot.names if name.endswith(".py")]
+            first = [name for name in code if "/" not in name]
+            # What it imports is in its text, which a hub's listing does not have.
+            names.update(code_files(snapshot, first) if all(map(snapshot.has_text, first)) else code)
         return tuple(name for name in snapshot.names if name in names)
 
     def load(self, folder: Path, resolution: Resolution, grants: Grants, **options: Any) -> Loaded:

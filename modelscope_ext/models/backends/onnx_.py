@@ -124,7 +124,8 @@ class Onnx(Backend):
         from ._onnx.files import choose, siblings
 
         graph = choose(_named(resolution, snapshot.names), resolution.weights.variant)
-        return tuple(sorted({*_documents(snapshot.names), *siblings(graph, snapshot.names)}))
+        documents = (name for name in _documents(snapshot.names) if name != "README.md")  # only ever copied along
+        return tuple(sorted({*documents, *siblings(graph, snapshot.names)}))
 
     def load(self, folder: Path, resolution: Resolution, grants: Grants, **options: Any) -> Loaded:
         """Open the graph; tokenizer and image settings are read when a task first needs them.

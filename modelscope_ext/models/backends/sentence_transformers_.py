@@ -6,6 +6,7 @@ is not said is not guessed: the library itself would put mean pooling on any bar
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,9 @@ _PROMPTS = ("prompt", "prompt_name", "normalize_embeddings", "truncate_dim")
 
 #: Modules whose folder may hold weights.
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+#: What else a module's folder holds that is read.
+_SETTINGS = (".json", ".txt", ".model", ".py", ".bpe")
+_MODULE = re.compile(r"\d+_[A-Za-z]\w*(?=/)")
 
 
 class SentenceTransformers(Backend):
@@ -70,16 +74,22 @@ class SentenceTransformers(Backend):
 
     def files(self, resolution: Resolution, snapshot: Snapshot) -> tuple[str, ...]:
         """Return the metadata, the weights, and the weights of the modules in folders of their own (``2_Dense``)."""
-        from modelscope_ext.models.plan import default_files
+        from modelscope_ext.models.plan import default_files, is_metadata
 
-        modules = snapshot.document("modules.json") if "modules.json" in snapshot else []
+        modules = snapshot.document("modules.json") if snapshot.has_text("modules.json") else []
         modules = [m for m in modules if isinstance(m, Mapping)] if isinstance(modules, list) else []
         own = any(not is_known(str(module.get("type"))) for module in modules) or _maps_code(snapshot)
         found = {name for name in default_files(resolution, snapshot) if own or not name.endswith(".py")}
-        for path in (module.get("path") for module in modules):
-            if isinstance(path, str) and path:
-                inside = [f"{path}/{name}" for name in _WEIGHTS if f"{path}/{name}" in snapshot]
-                found.update(inside[:1])
+        weights = frozenset(resolution.weights.files)
+        paths = {path for path in (module.get("path") for module in modules) if isinstance(path, str) and path}
+        if not paths:  # the folders that the library itself writes
+            paths = {match.group() for match in map(_MODULE.match, snapshot.names) if match}
+        for path in paths:
+            inside = [f"{path}/{name}" for name in _WEIGHTS if f"{path}/{name}" in snapshot]
+            found.update(inside[:1])
+            for name in snapshot.names:
+                if name.startswith(f"{path}/") and name.endswith(_SETTINGS) and is_metadata(name, weights):
+                    found.add(name)
         return tuple(sorted(found))
 
     def load(self, folder: Path, resolution: Resolution, grants: Grants, **options: Any) -> Loaded:
@@ -195,7 +205,7 @@ class SentenceTransformers(Backend):
 
 def _maps_code(snapshot: Snapshot) -> bool:
     """Whether config.json names classes that come with the model."""
-    config = snapshot.document("config.json") if "config.json" in snapshot else {}
+    config = snapshot.document("config.json") if snapshot.has_text("config.json") else {}
     return isinstance(config, Mapping) and "auto_map" in config
 
 

@@ -79,7 +79,8 @@ def choose_weights(evidence: Evidence, match: Match, framework: str | None, vari
         some = _quantised(some, variant)
     else:
         some = _of_variant(_of_stem(some, match.backend), variant)
-    return _weights(evidence, form, _shards(evidence, some), some)
+    some = _one_export(evidence, some)
+    return _weights(evidence, form, tuple(dict.fromkeys(w.name for w in some)), some)
 
 
 def _weights(evidence: Evidence, form: str, names: tuple[str, ...], some: list[WeightFile]) -> Weights:
@@ -90,7 +91,8 @@ def _weights(evidence: Evidence, form: str, names: tuple[str, ...], some: list[W
         header = evidence.headers.get(name)
         for dtype, count in (header.dtypes if header else {}).items():
             dtypes[dtype] = dtypes.get(dtype, 0) + count
-    complete = bool(names) and all(name in evidence.headers for name in names)
+    read = [evidence.headers.get(name) for name in names]
+    complete = bool(names) and all(header is not None and header.complete for header in read)
     chosen = next((w.variant for w in some if w.variant), None)
     return Weights(
         form, names, size, chosen, dtypes, sum(dtypes.values()) if complete else None, quantization_of(evidence, some)
@@ -222,9 +224,35 @@ def _graphs(files: list[WeightFile], variant: str | None) -> list[WeightFile]:
     return plain + data
 
 
-def _shards(evidence: Evidence, files: list[WeightFile]) -> tuple[str, ...]:
-    """Return names; where an index lists the shards, exactly those that exist."""
-    return tuple(dict.fromkeys(w.name for w in files if w.name in evidence.name_set))
+def _one_export(evidence: Evidence, files: list[WeightFile]) -> list[WeightFile]:
+    """Of several exports of one model in a folder, told apart by the number of their shards, keep one.
+
+    It is the one that the index lists; without an index at hand, the first that is complete.
+    """
+    exports: dict[tuple[str, str], dict[int, list[WeightFile]]] = {}
+    for weight in files:
+        count = weight.shard[1] if weight.shard else 0
+        exports.setdefault((weight.folder, _stem(weight.name)), {}).setdefault(count, []).append(weight)
+    dropped: set[str] = set()
+    for counts in exports.values():
+        if len(counts) < 2:
+            continue
+        listed = {name for group in counts.values() for name in _listed_with(evidence, group[0].name)}
+        kept = next((n for n, group in counts.items() if {w.name for w in group} & listed), None)
+        if kept is None:
+            kept = next((n for n, group in sorted(counts.items()) if n and len(group) == n), None)
+        if kept is not None:
+            dropped.update(w.name for n, group in counts.items() if n != kept for w in group)
+    return [weight for weight in files if weight.name not in dropped]
+
+
+def _listed_with(evidence: Evidence, name: str) -> set[str]:
+    """Return the files that the index of the shard `name` lists; nothing where its text is not at hand."""
+    folder, _, base = name.rpartition("/")
+    prefix = f"{folder}/" if folder else ""
+    document = evidence.documents.get(f"{prefix}{_stem(base)}.{base.rpartition('.')[2]}.index.json")
+    table = document.get("weight_map") if isinstance(document, Mapping) else None
+    return {f"{prefix}{shard}" for shard in table.values()} if isinstance(table, Mapping) else set()
 
 
 def _stem(name: str) -> str:

@@ -83,8 +83,10 @@ def planned(names: Collection[str], index: PipelineIndex | None, variant: str | 
     if index is None:
         weights = weight_files(names, "", variant)
         return tuple(sorted({*(n for n in (CONFIG,) if n in names), *weights, *component_files(names, "", weights)}))
-    found = {INDEX}
+    found = {INDEX, *(n for n in (f"{index.module}.py",) if n in names)}
     for component in index.components:
+        code = (f"{component.name}/{component.library}.py", f"{component.library}.py")
+        found.update(name for name in code if name in names)
         weights = weight_files(names, component.name, variant)
         found |= {*weights, *component_files(names, component.name, weights)}
         if component.library == "diffusers" and not any(n.startswith(f"{component.name}/") for n in names):
