@@ -11,7 +11,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from modelscope_ext.errors import ModelScopeExtError
@@ -177,6 +176,8 @@ def after_of(error: BaseException) -> float | None:
     text = str(headers.get("Retry-After") or headers.get("retry-after") or "").strip()
     if text.isascii() and text.isdecimal() and len(text) < 10:
         return float(text)
+    from email.utils import parsedate_to_datetime
+
     try:
         return max(parsedate_to_datetime(text).timestamp() - time.time(), 0.0)
     except (TypeError, ValueError, IndexError, OverflowError):
