@@ -36,6 +36,7 @@ COMMANDS = {
     "inspect": ("inspect_", "say what a model is, what it needs, and why"),
     "run": ("run", "load a model and run its task on inputs"),
     "export": ("export", "write a model in another format, checked against the original"),
+    "convert": ("convert", "turn a model's weights into another library's, bit by bit"),
     "check": ("check", "compare what configuration.json and the card declare with the files"),
     "init": ("init", "write a complete configuration.json from what the files say"),
     "scan": ("scan", "classify every model below a folder"),
@@ -45,7 +46,7 @@ COMMANDS = {
 }
 
 #: Commands whose garbage is worth collecting; the others end before it matters.
-_LONG = frozenset(("run", "export", "scan", "demo"))
+_LONG = frozenset(("run", "export", "convert", "scan", "demo"))
 
 EXAMPLES = """\
 examples:
