@@ -67,9 +67,9 @@ def staging(target: Path) -> Iterator[Path]:
         ...     sorted(path.name for path in Path(parent).rglob("*"))
         ['a', 'new']
     """
-    folder = target.with_name(f".{target.name[:100]}.{os.getpid():x}{os.urandom(4).hex()}.tmp")
-    folder.mkdir()
+    folder = target.with_name(f".{target.name[:100]}.{os.getpid():x}{os.urandom(8).hex()}.tmp")
     try:
+        folder.mkdir()  # inside: Ctrl-C may come as soon as it is there
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

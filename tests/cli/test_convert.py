@@ -81,7 +81,7 @@ def test_a_bar_on_a_real_terminal(tmp_path):
 
 
 def test_ctrl_c_leaves_nothing(tmp_path):
-    sizes = {"hidden_size": 1024, "intermediate_size": 4096, "vocab_size": 32000, "num_hidden_layers": 6}
+    sizes = {"hidden_size": 1024, "intermediate_size": 4096, "vocab_size": 16000, "num_hidden_layers": 4}
     source = checkpoints.build(tmp_path / "hf", **sizes)
     process = started(source, tmp_path / "ms", stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60

@@ -63,11 +63,9 @@ def safetensors(path: Path, tensors: dict[str, tuple[str, list[int]]], seed: int
     text = json.dumps(header).encode()
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
-        bits = random.Random(seed)
+        block = random.Random(seed).randbytes(min(at, 2**24 - 1))  # an odd length: repeats never align
         while at:
-            piece = min(at, 2**24)
-            file.write(bits.randbytes(piece))
-            at -= piece
+            at -= file.write(block[:at])
 
 
 def build(
