@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import ModelScopeExtError, OptionError
-from modelscope_ext.models.convert.families import expected
 from modelscope_ext.models.convert.matching import matched
 from modelscope_ext.models.convert.sources import COPIED, TARGETS, Target, judged
 from modelscope_ext.models.convert.tensors import DTYPES, Source, Stored, shards
@@ -116,9 +115,8 @@ def convert(
     with Source(Path(str(snapshot.folder)), files, row.reads, snapshot.limits, source) as weights:
         dtype = _usual(weights.tensors.values())
         read = row.read(snapshot, dtype, yaml)
-        wanted = expected(read.values)
         place = f"{printable(source)}: {printable(read.file)}"
-        pairs, left_out = matched(weights.tensors, wanted, read.values, row.origin, place)
+        pairs, left_out = matched(weights.tensors, read.values, row.origin, place)
         new_names = {tensor.name: getattr(one, to) for one, tensor in pairs}
         parts = [[(new_names[t.name], t) for t in shard] for shard in shards((t for _, t in pairs), most)]
         copied = [name for name in COPIED if name in snapshot]

@@ -6,7 +6,7 @@ in mindformers, `LlamaForCausalLM`, told apart by which projections have a bias.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -15,7 +15,7 @@ from modelscope_ext.errors import BackendNotLoadable, ConfigError
 from modelscope_ext.models.backends._mindformers.settings import Settings
 from modelscope_ext.utils.text import listing, printable
 
-__all__ = ["FAMILIES", "Expected", "Family", "expected", "family_of", "from_transformers", "to_transformers"]
+__all__ = ["FAMILIES", "Family", "family_of", "from_transformers", "to_transformers"]
 
 
 @dataclass(frozen=True)
@@ -70,61 +70,6 @@ _ONLY: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 _EPSILON = 1e-5
 #: Tokens of mindformers' sequence buffer: it pads every input to this length, and takes none that is longer.
 _SEQUENCE = 4096
-
-
-@dataclass(frozen=True)
-class Expected:
-    """One tensor of a model: its names in both libraries, and its shape."""
-
-    transformers: str
-    mindformers: str
-    shape: tuple[int, ...]
-
-
-#: Tensors of one layer: name in transformers, name in mindformers, sides. ``q``: query width, ``k``: key width.
-_LAYER = (
-    ("self_attn.q_proj.weight", "attention.wq.weight", ("q", "h")),
-    ("self_attn.k_proj.weight", "attention.wk.weight", ("k", "h")),
-    ("self_attn.v_proj.weight", "attention.wv.weight", ("k", "h")),
-    ("self_attn.o_proj.weight", "attention.wo.weight", ("h", "q")),
-    ("mlp.gate_proj.weight", "feed_forward.w1.weight", ("i", "h")),
-    ("mlp.down_proj.weight", "feed_forward.w2.weight", ("h", "i")),
-    ("mlp.up_proj.weight", "feed_forward.w3.weight", ("i", "h")),
-    ("input_layernorm.weight", "attention_norm.weight", ("h",)),
-    ("post_attention_layernorm.weight", "ffn_norm.weight", ("h",)),
-)
-_QKV_BIAS = (
-    ("self_attn.q_proj.bias", "attention.wq.bias", ("q",)),
-    ("self_attn.k_proj.bias", "attention.wk.bias", ("k",)),
-    ("self_attn.v_proj.bias", "attention.wv.bias", ("k",)),
-)
-_OUT_BIAS = (("self_attn.o_proj.bias", "attention.wo.bias", ("h",)),)
-
-
-def expected(values: Mapping[str, Any]) -> Iterator[Expected]:
-    """Yield every tensor of the model that mindformers' settings describe.
-
-    Args:
-        values: Settings of mindformers, checked.
-
-    Example:
-        >>> sizes = dict(vocab_size=9, hidden_size=4, intermediate_size=6, num_layers=1, num_heads=2, n_kv_heads=1)
-        >>> [one.shape for one in expected(sizes) if one.transformers.endswith("k_proj.weight")]
-        [(2, 4)]
-    """
-    width, vocabulary = values["hidden_size"], values["vocab_size"]
-    keys = width // values["num_heads"] * (values.get("n_kv_heads") or values["num_heads"])
-    sides = {"h": width, "q": width, "k": keys, "i": values["intermediate_size"]}
-    rows = [*_LAYER]
-    rows += _QKV_BIAS if values.get("qkv_has_bias") else ()
-    rows += _OUT_BIAS if values.get("attn_proj_has_bias") else ()
-    yield Expected("model.embed_tokens.weight", "model.tok_embeddings.embedding_weight", (vocabulary, width))
-    for number in range(values["num_layers"]):
-        layer = f"model.layers.{number}."
-        for theirs, ours, shape in rows:
-            yield Expected(layer + theirs, layer + ours, tuple(sides[side] for side in shape))
-    yield Expected("model.norm.weight", "model.norm_out.weight", (width,))
-    yield Expected("lm_head.weight", "lm_head.weight", (vocabulary, width))
 
 
 def family_of(config: Mapping[str, Any], where: str) -> Family:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modelscope_ext.errors import ModelNotFound, NotAModel, OptionError
 from modelscope_ext.models.backends._mindformers.files import documents_of, weight_files
 from modelscope_ext.models.backends._mindformers.settings import describing, settings_of
+from modelscope_ext.models.backends._mindformers.tensors import inner_size
 from modelscope_ext.models.convert.families import from_transformers, to_transformers
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
@@ -148,20 +149,10 @@ def _of_mindformers(snapshot: Snapshot, dtype: str, yaml: str | None) -> Read:
     file = describing(documents, source, yaml)
     settings = settings_of(documents[file], file, source)
     values = dict(settings.values)
-    if "intermediate_size" not in values:
-        values["intermediate_size"] = _inner_size(values)
+    values["intermediate_size"] = inner_size(values)
     settings = replace(settings, values=values)
     config = to_transformers(settings, dtype, f"{printable(source)}: {printable(file)}")
     return Read(file, config["model_type"], values, config)
-
-
-def _inner_size(values: Mapping[str, Any]) -> int:
-    """Return what mindformers computes where `intermediate_size` is left out."""
-    size = 4 * values["hidden_size"]
-    if values.get("ffn_dim_multiplier") is not None:
-        size = int((values["ffn_dim_multiplier"] + 0.01) * size)
-    size, step = int(2 * size / 3), values.get("multiple_of", 256)
-    return int(step * ((size + step - 1) // step))
 
 
 def _document(snapshot: Snapshot, name: str) -> Mapping[str, Any]:

@@ -7,12 +7,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from modelscope_ext.errors import AmbiguousModel, LimitExceeded, MalformedMetadata, ModelNotFound, NotAModel
+from modelscope_ext.models.backends._mindformers.settings import describing, is_run
 from modelscope_ext.utils.text import listing, printable
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.snapshot import Snapshot
 
-__all__ = ["INDEX", "documents_of", "weight_files"]
+__all__ = ["INDEX", "documents_of", "planned", "weight_files"]
 
 INDEX = "mindspore_model.ckpt.index.json"
 _WHOLE = "mindspore_model.ckpt"
@@ -70,6 +71,23 @@ def weight_files(snapshot: Snapshot, describing: str) -> tuple[str, ...]:
         f"{source}: there is no {printable(expected)} beside {printable(describing)}; expected the weights in it, or in"
         f" the files that {INDEX} lists"
     )
+
+
+def planned(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return every checkpoint file that a load could read: that of each file that describes a model.
+
+    Raises:
+        AmbiguousModel, ModelNotFound, NotAModel: As `weight_files`, where none of them has its own.
+    """
+    documents = documents_of(snapshot)
+    runs = [name for name, document in documents.items() if is_run(name, document)]
+    if len(runs) < 2:
+        return weight_files(snapshot, describing(documents, str(snapshot.source)))
+    found: dict[str, None] = {}
+    for name in runs:
+        with suppress(AmbiguousModel, NotAModel):
+            found.update(dict.fromkeys(weight_files(snapshot, name)))
+    return tuple(found)
 
 
 def _listed(snapshot: Snapshot, source: str) -> tuple[str, ...]:

@@ -11,14 +11,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from modelscope_ext.errors import AmbiguousModel, BackendNotLoadable, ConfigError, NotAModel, UnknownTypeError
+from modelscope_ext.errors import (
+    AmbiguousModel,
+    BackendNotLoadable,
+    ConfigError,
+    LimitExceeded,
+    NotAModel,
+    UnknownTypeError,
+)
 from modelscope_ext.models.backends._mindformers.tables import ARCHITECTURES, NOT_SERVED, Architecture
 from modelscope_ext.utils.text import listing, printable
 
-__all__ = ["Settings", "architecture_in", "describing", "settings_of"]
+__all__ = ["Settings", "architecture_in", "describing", "is_run", "settings_of"]
 
 #: Numbers that the weights' sizes follow from; one that is missing would be mindformers' default, a 7B model's.
 _NEEDED = ("hidden_size", "num_layers", "num_heads", "vocab_size")
+#: Sizes beyond which no model is believed: tables of these lengths are made before a weight is read.
+_MOST = {
+    "num_layers": 10_000, "hidden_size": 2**18, "num_heads": 2**18, "vocab_size": 2**26, "intermediate_size": 2**26,
+    "max_position_embedding": 2**22, "seq_length": 2**22, "multiple_of": 2**20, "batch_size": 2**16,
+    "num_blocks": 2**20, "block_size": 2**16,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,7 @@ def describing(documents: Mapping[str, Any], source: str, wanted: str | None = N
         >>> describing({"run.yaml": {"model": {"model_config": {"type": "LlamaConfig"}}}, "config.json": {}}, "m")
         'run.yaml'
     """
-    runs = sorted(name for name, document in documents.items() if _is_run(name, document))
+    runs = sorted(name for name, document in documents.items() if is_run(name, document))
     if wanted is not None:
         if wanted in runs or (wanted == "config.json" and wanted in documents):
             return wanted
@@ -83,7 +96,8 @@ def describing(documents: Mapping[str, Any], source: str, wanted: str | None = N
     )
 
 
-def _is_run(name: str, document: Any) -> bool:
+def is_run(name: str, document: Any) -> bool:
+    """Whether a file is a yaml that describes a model of mindformers."""
     model = document.get("model") if isinstance(document, Mapping) else None
     inside = isinstance(model, Mapping) and isinstance(model.get("model_config"), Mapping)
     return name.endswith((".yaml", ".yml")) and "/" not in name and inside
@@ -120,6 +134,7 @@ def settings_of(document: Any, file: str, source: str) -> Settings:
         UnknownTypeError: Its class, or the class of its settings, is no name of mindformers.
         BackendNotLoadable: A class or a setting of mindformers that is not served.
         ConfigError: A value of a wrong type, or a size that is missing.
+        LimitExceeded: A size that no model has.
     """
     where = f"{printable(source)}: {printable(file)}"
     if not isinstance(document, Mapping):
@@ -143,6 +158,14 @@ def settings_of(document: Any, file: str, source: str) -> Settings:
     values = {key: inner[key] for key in row.keys if inner.get(key) is not None}
     for key, problem in _problems(values, row):
         raise ConfigError(f"{where}: {place}{key}: {problem}")
+    for key, most in _MOST.items():
+        if values.get(key, 0) > most:
+            raise LimitExceeded(
+                f"{where}: {place}{key}: {values[key]} is beyond what any model has ({most}). Nothing was allocated.",
+                file=file,
+                field=f"{place}{key}",
+                source=source,
+            )
     missing = [f"{place}{key}" for key in _NEEDED if key not in values]
     if missing:
         raise ConfigError(f"{where}: {listing(missing)}: not there, so nothing says how large the model is")
@@ -164,10 +187,12 @@ def _problems(values: Mapping[str, Any], row: Architecture) -> Iterator[tuple[st
             yield key, f"expected {names}, found {printable(repr(value), 60)}"
         elif isinstance(value, list) and not (value and all(type(one) is int for one in value)):
             yield key, f"expected whole numbers, found {printable(repr(value), 60)}"
-    for key in ("hidden_size", "num_layers", "num_heads", "n_kv_heads", "vocab_size", "seq_length", "batch_size"):
-        if key in values and values[key] < 1:
-            yield key, f"expected at least 1, found {values[key]}"
+    small = [key for key in (*_MOST, "n_kv_heads") if key in values and values[key] < 1]
+    for key in small:
+        yield key, f"expected at least 1, found {values[key]}"
     heads, width = values.get("num_heads", 1), values.get("hidden_size", 1)
+    if small:
+        return
     if width % heads:
         yield "num_heads", f"{heads} heads do not divide the hidden_size of {width}"
     if heads % values.get("n_kv_heads", 1):

@@ -75,5 +75,12 @@ NOT_SERVED: Mapping[str, str] = MappingProxyType(
 
 #: What the CPU lacks, or has no kernel for -> the setting that does the same with what it has.
 ON_CPU: Mapping[str, bool] = MappingProxyType(
-    {"fused_rms_norm": False, "use_rope_slice": True, "use_flash_attention": False, "use_past": False}
+    {
+        "fused_rms_norm": False,
+        "use_rope_slice": True,
+        "use_flash_attention": False,
+        "use_past": False,
+        "is_dynamic": False,
+        "rmsnorm_compute_2d": False,
+    }
 )
