@@ -29,10 +29,11 @@ def imported(module: str) -> Any:
     `warnings.showwarning` for the whole process. To be called inside `_mindspore.quiet.loading`.
     """
     if "mindformers" not in sys.modules:
-        with _kept_handler(), _elsewhere():
+        with _kept_handler(), _elsewhere(), _unwarned():
             import_module("mindformers")
     _redirect()
-    return import_module(module)
+    with _unwarned():
+        return import_module(module)
 
 
 def one_by_one(device: str) -> None:
@@ -54,6 +55,14 @@ def _kept_handler() -> Iterator[None]:
         yield
     finally:
         warnings.showwarning = shown
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Let nobody hear what the dozens of packages that mindformers imports warn of when they are compiled."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

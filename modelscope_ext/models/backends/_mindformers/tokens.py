@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelscope_ext.errors import MalformedMetadata, ModelScopeExtError, NotAModel, OptionError, TemplateRefused
+from modelscope_ext.errors import MalformedMetadata, NotAModel, OptionError, TemplateRefused
 from modelscope_ext.models.backends._mindformers.settings import Settings
 from modelscope_ext.safety.grants import Grants
 from modelscope_ext.safety.reading import parse_json, read_inside
@@ -57,10 +57,9 @@ def load_tokenizer(folder: Path, source: str, grants: Grants) -> Any:
         if (key in _ONLY_LLAMA and place is _FAST) or (key == "legacy" and place is not _SLOW):
             given.pop(key, None)
     template = _template(folder, config, source, grants)
+    kind = getattr(imported(place[0]), place[1])
     try:
-        tokenizer = getattr(imported(place[0]), place[1])(**given)
-    except ModelScopeExtError:
-        raise
+        tokenizer = kind(**given)
     except Exception as error:
         raise MalformedMetadata(
             f"{printable(source)}: {file}: mindformers cannot read it: {printable(str(error), 200)}",
