@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from modelscope_ext.errors import BackendNotLoadable, ConfigError
 from modelscope_ext.models.backends._mindformers.settings import Settings
+from modelscope_ext.models.backends._mindformers.tables import DTYPES
 from modelscope_ext.utils.text import listing, printable
 
 __all__ = ["FAMILIES", "Family", "family_of", "from_transformers", "to_transformers"]
@@ -130,8 +131,8 @@ def from_transformers(
         **_rope(config, where),
         **_tokens(config, generation, made["vocab_size"]),
         "do_sample": False,
-        "param_init_type": dtype,
-        "compute_dtype": dtype,
+        "param_init_type": dtype if dtype in DTYPES else "float32",
+        "compute_dtype": dtype if dtype in DTYPES else "float32",
         "layernorm_compute_type": "float32",
         "softmax_compute_type": "float32",
         "rotary_dtype": "float32",

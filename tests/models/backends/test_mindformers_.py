@@ -216,8 +216,9 @@ def test_another_dtype_is_the_callers(built, loaded, tmp_path):
             assert (one["logits"] != other["logits"]).any()
         half.model.save_pretrained(tmp_path / "half")
     assert {dtype for dtype, *_ in stored(tmp_path / "half").values()} == {"Float16"}
-    with pytest.raises(OptionError, match="cannot compute in bfloat16 on a CPU"):
-        pipeline(model=built("llama"), dtype="bfloat16")
+    for dtype, said in (("bfloat16", "cannot compute in bfloat16 on a CPU"), ("float64", "float32, float16 or")):
+        with pytest.raises(OptionError, match=said):
+            pipeline(model=built("llama"), dtype=dtype)
 
 
 # Weights that do not fit

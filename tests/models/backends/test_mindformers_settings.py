@@ -65,6 +65,7 @@ def test_only_known_settings_are_taken_and_no_path():
         (run(hidden_size="wide"), ConfigError, r"model_config\.hidden_size: expected int, found 'wide'"),
         (run(hidden_size=True), ConfigError, "hidden_size: expected int, found True"),
         (run(qkv_has_bias=1), ConfigError, "qkv_has_bias: expected bool, found 1"),
+        (run(compute_dtype="fp8"), ConfigError, "compute_dtype: expected one of .*found .fp8."),
         (run(num_heads=3), ConfigError, "3 heads do not divide"),
         (run(n_kv_heads=3), ConfigError, "3 do not divide the 4 heads"),
         (run(vocab_size=None), ConfigError, "vocab_size: not there"),

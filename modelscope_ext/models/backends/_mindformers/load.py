@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modelscope_ext.errors import BackendNotLoadable, WeightsMismatch
+from modelscope_ext.errors import BackendNotLoadable, OptionError, WeightsMismatch
 from modelscope_ext.models.backends._mindformers.arrays import from_bytes
 from modelscope_ext.models.backends._mindformers.files import documents_of, weight_files
 from modelscope_ext.models.backends._mindformers.settings import Settings, describing, settings_of
@@ -136,7 +136,9 @@ def _chosen(
     from modelscope_ext.models.backends._mindspore.device import compute_dtype, dtype_name
 
     chosen, changed = dict(values), []
-    dtype, why = compute_dtype(options.get("dtype"), device, default=held)
+    if str(options.get("dtype")) == "float64":
+        raise OptionError("dtype='float64': mindformers computes in float32, float16 or bfloat16")
+    dtype, why = compute_dtype(options.get("dtype"), device, default=held if held != "float64" else "float32")
     chosen["param_init_type"] = dtype_name(dtype)
     asked = options.get("dtype") not in (None, "auto")
     for key in _DTYPES:

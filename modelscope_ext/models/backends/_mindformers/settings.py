@@ -19,7 +19,7 @@ from modelscope_ext.errors import (
     NotAModel,
     UnknownTypeError,
 )
-from modelscope_ext.models.backends._mindformers.tables import ARCHITECTURES, NOT_SERVED, Architecture
+from modelscope_ext.models.backends._mindformers.tables import ARCHITECTURES, DTYPES, NOT_SERVED, Architecture
 from modelscope_ext.utils.text import listing, printable
 
 __all__ = ["Settings", "architecture_in", "describing", "is_run", "settings_of"]
@@ -185,6 +185,8 @@ def _problems(values: Mapping[str, Any], row: Architecture) -> Iterator[tuple[st
         if isinstance(value, bool) is not (kinds == (bool,)) or not isinstance(value, kinds):
             names = " or ".join(kind.__name__ for kind in kinds)
             yield key, f"expected {names}, found {printable(repr(value), 60)}"
+        elif kinds == (str,) and key != "extend_method" and value not in DTYPES:
+            yield key, f"expected one of {listing(DTYPES)}, found {printable(repr(value), 60)}"
         elif isinstance(value, list) and not (value and all(type(one) is int for one in value)):
             yield key, f"expected whole numbers, found {printable(repr(value), 60)}"
     small = [key for key in (*_MOST, "n_kv_heads") if key in values and values[key] < 1]

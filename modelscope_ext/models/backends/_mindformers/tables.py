@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["ARCHITECTURES", "LLAMA_KEYS", "NOT_SERVED", "ON_CPU", "Architecture"]
+__all__ = ["ARCHITECTURES", "DTYPES", "LLAMA_KEYS", "NOT_SERVED", "ON_CPU", "Architecture"]
+
+#: What mindformers computes in.
+DTYPES = ("float32", "float16", "bfloat16")
 
 #: What a value may be.
 _Kinds = tuple[type, ...]
