@@ -14,6 +14,7 @@ from modelscope_ext.models.backends._mindone.tasks import ROWS
 from modelscope_ext.models.backends._mindone.weights import Checkpoint, drop_random_pooler, judge, renamed
 from modelscope_ext.models.backends._mindspore.device import compute_dtype
 from modelscope_ext.models.backends._transformers.folder import Folder, read, refuse_surprises
+from modelscope_ext.models.backends._transformers.older import in_older_words
 from modelscope_ext.models.resolution import Resolution
 from modelscope_ext.utils.text import listing, printable
 
@@ -102,24 +103,10 @@ def read_model(
 
 
 def _config(folder: Folder) -> Any:
-    """Return transformers' configuration of the folder, with what transformers 5 writes in the words of 4."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(str(folder.path), trust_remote_code=False, local_files_only=True)
-    rope = folder.raw.get("rope_parameters")
-    if rope is None or (hasattr(config, "rope_parameters") is False and not hasattr(config, "rope_theta")):
-        return config
-    if not isinstance(rope, dict) or not isinstance(rope.get("rope_theta", 0.0), int | float):
-        raise BackendNotLoadable(
-            f"{folder.name}: config.json: rope_parameters has a form of transformers 5 that transformers 4.57, on which"
-            " mindone builds, does not know. Load it with framework='pytorch' in an environment with transformers 5."
-        )
-    if "rope_theta" not in folder.raw and "rope_theta" in rope:
-        config.rope_theta = rope["rope_theta"]
-    scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
-    if "rope_scaling" not in folder.raw and scaling.get("rope_type", "default") != "default":
-        config.rope_scaling = scaling
-    return config
+    return in_older_words(config, folder)
 
 
 def class_for(folder: Folder, task: str | None) -> Any:

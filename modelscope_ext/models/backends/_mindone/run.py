@@ -6,6 +6,7 @@ pipelines of the same names. Those that compute themselves are here.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ from modelscope_ext.models.backends._transformers.text import zero_shot as share
 from modelscope_ext.models.backends._transformers.weights import check_cross_encoder
 
 __all__ = ["MindSession", "answer", "features", "rank", "seeded", "zero_shot"]
+
+
+#: Architectures of which mindone 0.5.0 cannot generate with a cache of keys and values.
+_WITHOUT_CACHE = frozenset(("gpt2",))
 
 
 @dataclass
@@ -47,8 +52,20 @@ class MindSession(Session):
             part = self.part(kind)
             parts[kind_of(part) or kind] = part
         if "tokenizer" in parts:
-            parts["tokenizer"] = own_tokenizer(parts["tokenizer"])
+            parts["tokenizer"] = own = own_tokenizer(parts["tokenizer"])
+            own.model_input_names = [name for name in own.model_input_names if self._takes(name)]
         return cls(model=self.model, task=self.task, framework="ms", **parts)
+
+    def _takes(self, name: str) -> bool:
+        """Whether the model has an input of this name."""
+        return name == "input_ids" or name in inspect.signature(self.model.construct).parameters
+
+    def generation(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return keywords for `generate()`, without a cache of keys and values where mindone's own does not work."""
+        said = super().generation(options)
+        if getattr(self.model.config, "model_type", None) in _WITHOUT_CACHE:
+            said.setdefault("use_cache", False)
+        return said
 
     def _pads(self, pipe: Any) -> bool:
         """One input at a time: the batches of mindone's pipelines do not run (`pad_collate_fn`, mindone 0.5.0)."""
@@ -56,12 +73,9 @@ class MindSession(Session):
 
     def read(self, words: Mapping[str, Any]) -> Any:
         """Return the model's outputs for a tokenizer's arrays, of which it gets those that it takes."""
-        import inspect
-
         import mindspore
 
-        takes = inspect.signature(self.model.construct).parameters
-        inputs = {k: mindspore.Tensor(v) for k, v in words.items() if k == "input_ids" or k in takes}
+        inputs = {k: mindspore.Tensor(v) for k, v in words.items() if self._takes(k)}
         return self.model(**inputs, return_dict=True)
 
 
