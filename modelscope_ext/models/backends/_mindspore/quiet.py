@@ -19,6 +19,8 @@ __all__ = ["loading", "quiet"]
 
 #: Packages whose Python loggers and warnings are silenced; MindSpore's own logger is called by its name.
 _PACKAGES = ("mindspore", "MindSpore", "mindone", "mindformers", "transformers", "diffusers", "huggingface_hub")
+#: Modules that print the pace of each step to stdout.
+_PRINTING = ("mindone.transformers.generation.utils",)
 #: The variable that MindSpore's C++ side reads its level from, and the level CRITICAL.
 _LEVEL, _SILENT = "GLOG_v", "4"
 
@@ -34,6 +36,7 @@ def quiet() -> Iterator[None]:
         if _state["depth"] == 0:
             _state["levels"] = {name: logging.getLogger(name).level for name in _PACKAGES}
             _state["filters"] = warnings.filters[:]
+            _state["path"] = sys.path[:]  # MindSpore appends to it when it compiles its first kernels
             _silence()
         _state["depth"] += 1
     try:
@@ -51,21 +54,42 @@ def _silence() -> None:
         if logging.getLogger(name).level in (logging.NOTSET, logging.WARNING, logging.ERROR):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
+    for name in _PRINTING:
+        if name in sys.modules:
+            vars(sys.modules[name])["print"] = _nothing
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """Stand in for `print` in a module."""
 
 
 def _restore() -> None:
     for name, level in _state["levels"].items():
         if logging.getLogger(name).level == logging.CRITICAL:
             logging.getLogger(name).setLevel(level)
+    for name in _PRINTING:
+        if name in sys.modules:
+            vars(sys.modules[name]).pop("print", None)
+    if sys.path != _state["path"]:
+        sys.path[:] = _state["path"]
     # A slice of the same list, so that a `catch_warnings` around us still restores what it saved.
     warnings.filters[:] = _state["filters"]  # type: ignore[index]
 
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Be the only one that loads, quietly; MindSpore, where it is imported meanwhile, is silent from the start."""
+    """Be the only one that loads, quietly; MindSpore, where it is imported meanwhile, is silent from the start.
+
+    numpy's random numbers, of which it makes the weights that are then replaced, are left as they were.
+    """
     with _LOADING, quiet(), _silent_import():
-        yield
+        import numpy as np
+
+        state = np.random.get_state()
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
 
 
 @contextmanager
