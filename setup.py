@@ -8,10 +8,13 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "modelscope_ext/__init__.py").read_text("utf-8"), re.M)[1]
 
-TORCH = ["torch>=2.10"]
+# The clients of ModelScope and Hugging Face, and what their downloads here use: 30 MB that a folder does not need.
+HUB = ["modelscope-hub>=0.5.1", "huggingface-hub>=0.31", "requests>=2.28", "filelock>=3.10", "tqdm>=4.64"]
+TORCH = [*HUB, "torch>=2.10"]
 TRANSFORMERS = [*TORCH, "transformers>=4.57.1", "safetensors>=0.4.3", "numpy", "pillow"]
 
 EXTRAS = {
+    "hub": HUB,
     "transformers": TRANSFORMERS,
     "diffusers": [*TRANSFORMERS, "diffusers>=0.38", "accelerate>=1.0"],
     "sentence-transformers": [*TRANSFORMERS, "sentence-transformers>=6"],
@@ -28,6 +31,7 @@ EXTRAS = {
     "onnx": ["onnxruntime>=1.17", "numpy", "pillow", "tokenizers>=0.15"],
     "gguf": [*TRANSFORMERS, "gguf>=0.10", "accelerate>=1.0"],
     "mindspore": [
+        *HUB,
         "mindspore==2.7.2",
         "mindone==0.5.0",
         "mindformers==1.8.0",
@@ -36,9 +40,9 @@ EXTRAS = {
         "accelerate==1.10.1",
     ],
     "onediff": [*TRANSFORMERS, "diffusers>=0.38", "accelerate>=1.0", "onediff>=1.2", "onediffx>=1.2"],
-    "openmind": ["openmind-hub>=1.3"],
+    "openmind": [*HUB, "openmind-hub>=1.3"],
     "ray": ["ray[data]>=2.60,<2.61"],
-    "testing": ["pytest>=8", "trustme>=1.1"],
+    "testing": [*HUB, "pytest>=8", "trustme>=1.1"],
     "serve": ["fastapi>=0.115", "uvicorn>=0.30"],
     "dev": [
         "tox>=4.23",
@@ -70,18 +74,7 @@ setup(
         "modelscope_ext.models": ["data/*.json"],
         "modelscope_ext.utils": ["data/*.json"],
     },
-    install_requires=[
-        "addict>=2.4",
-        "yapf>=0.40",
-        "PyYAML>=6",
-        "packaging>=22",
-        "platformdirs>=3.5",
-        "huggingface-hub>=0.36",
-        "modelscope-hub>=0.5.1",
-        "requests>=2.28",
-        "filelock>=3.10",
-        "tqdm>=4.64",
-    ],
+    install_requires=["addict>=2.4", "yapf>=0.40", "PyYAML>=6", "packaging>=22", "platformdirs>=3.5"],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["modelscope-ext = modelscope_ext.cli:main"]},
     classifiers=[

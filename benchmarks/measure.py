@@ -144,22 +144,22 @@ print(json.dumps({"status": status, "answer": answer, "seconds": seconds, "peak"
 
 
 def repeated(
-    work: Callable[[], object], *, before: Callable[[], object] = lambda: None, at_least: float = 0.02
+    work: Callable[[], object], *, before: Callable[[], object] = lambda: None, at_least: float = 0.02, rounds: int = 3
 ) -> Timer:
     """Time `work` in this process; `before` is not counted.
 
-    One value is the median of as many rounds as last `at_least` seconds: a round in which the processor was taken away
-    does not count for much.
+    One value is the median of at least `rounds` rounds, and of as many as last `at_least` seconds: a round in which
+    the processor was taken away does not count for much.
     """
 
     def timer() -> Cost:
-        rounds: list[float] = []
-        while sum(rounds) < at_least or len(rounds) < 3:
+        taken: list[float] = []
+        while sum(taken) < at_least or len(taken) < rounds:
             before()
             start = time.perf_counter()
             work()
-            rounds.append(time.perf_counter() - start)
-        return Cost(statistics.median(rounds))
+            taken.append(time.perf_counter() - start)
+        return Cost(statistics.median(taken))
 
     return timer
 

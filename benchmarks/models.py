@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MAKERS", "TEXTS", "make"]
+__all__ = ["MAKERS", "TEXTS", "make", "words"]
 
 #: What is asked of every model that reads texts.
 TEXTS = ("This film is a joy from its first minute to its last.", "I want my evening back.")
@@ -37,13 +37,17 @@ def make(kind: str, folder: Path) -> str:
     return str(folder)
 
 
-def _texts(count: int) -> list[str]:
-    """Return texts of made-up words, whose frequencies fall as those of real words do."""
+def words() -> tuple[list[str], list[float]]:
+    """Return made-up words and how often each comes: the frequencies fall as those of real words do."""
     rng = random.Random(0)
     syllables = [first + second for first in "bcdfghklmnprstvw" for second in "aeiou"]
-    words = sorted({"".join(rng.choices(syllables, k=rng.randint(1, 4))) for _ in range(60_000)})
-    weights = [1 / rank for rank in range(1, len(words) + 1)]
-    return [" ".join(rng.choices(words, weights, k=60)) for _ in range(count)]
+    made = sorted({"".join(rng.choices(syllables, k=rng.randint(1, 4))) for _ in range(60_000)})
+    return made, [1 / rank for rank in range(1, len(made) + 1)]
+
+
+def _texts(count: int) -> list[str]:
+    rng, known = random.Random(0), words()
+    return [" ".join(rng.choices(*known, k=60)) for _ in range(count)]
 
 
 def _wordpiece(size: int) -> Any:

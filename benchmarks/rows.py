@@ -6,8 +6,10 @@ import gc
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from benchmarks.batch import batch
 from benchmarks.downloads import DOWNLOADS
 from benchmarks.first import FIRST, First
 from benchmarks.folders import configuration, plain_transformers
@@ -138,8 +140,17 @@ def _tidy(size: int) -> Callable[[], object]:
     return gc.collect if size > 50_000 else lambda: None
 
 
+#: Texts of the rows on batches.
+_COUNT = 400
+
+
 def _first(first: First) -> Row:
     return Row(f"first prediction, {first.title}", first.sides, first.at_most, memory=1.02, repeats=7)
+
+
+def _batch(size: int) -> Row:
+    title = f"{_COUNT} texts through BERT of 105 MB, {size} at a time"
+    return Row(title, partial(batch, count=_COUNT, size=size), 1 / 2, repeats=3)
 
 
 ROWS = {
@@ -153,6 +164,7 @@ ROWS = {
     "config-100kB": Row("Config.from_file, 100 kB", _config(100_000), 1 / 8, repeats=7),
     "config-2MB": Row("Config.from_file, 2 MB", _config(2_000_000), 1 / 4, repeats=5),
     **{f"first-{name}": _first(first) for name, first in FIRST.items()},
+    **{f"batch-{size}": _batch(size) for size in (8, 32)},
     **{
         f"download-{name}": Row(f"download, {one.title}", one.sides, 1 / 0.9, memory=1.1, repeats=5)
         for name, one in DOWNLOADS.items()

@@ -168,7 +168,9 @@ def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, Any]:
     )
     module.configure(parser)
     add_common(parser)
-    return parser.parse_intermixed_args([*common, *rest]), module
+    args = parser.parse_intermixed_args([*common, *rest])
+    args.arguments = list(arguments)
+    return args, module
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], str | None, list[str]]:

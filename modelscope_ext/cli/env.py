@@ -115,7 +115,7 @@ def _hubs() -> dict[str, dict[str, str]]:
     for hub in map(hub_of, HUBS):
         found, options = installed(hub.requires), hub.options()
         rows[hub.title] = {
-            "client": f"{hub.requires} {found.version}" if found else f"not installed: pip install {hub.requires}",
+            "client": f"{hub.requires} {found.version}" if found else f"not installed: {hub.install}",
             "endpoint": _USER.sub("//***@", str(options["endpoint"])),
             "cache": str(options["cache"]),
         }

@@ -34,6 +34,7 @@ examples:
   modelscope-ext run ./chat '[{"role": "user", "content": "Hi"}]' --stream --option max_new_tokens=50
   modelscope-ext run ./depth street.png --save depths/
   modelscope-ext run ./zero-shot "It rains" --option 'candidate_labels=["weather", "sport"]'
+  modelscope-ext run ./llama "Hello" --framework mindspore --python ms/bin/python
   cat lines.txt | modelscope-ext run ./embedder --batch-size 32 --json > vectors.jsonl"""
 
 #: Arguments that go to `pipeline()` under their own name when given.
@@ -55,6 +56,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--option", metavar="KEY=VALUE", type=key_value, action="append", default=[], help="an option of the task"
     )
     group = parser.add_argument_group("loading")
+    group.add_argument("--python", metavar="PATH",
+                       help="run in another environment: its folder, or its interpreter")  # fmt: skip
     group.add_argument("--device", help="cpu, cuda, cuda:1, npu, mps, ...")
     group.add_argument("--device-map", help="spread over devices, e.g. auto")
     group.add_argument("--dtype", help="float32, float16, bfloat16 or auto")
@@ -67,6 +70,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Load the model, run the inputs through it and print the answers."""
+    if args.python is not None:
+        from modelscope_ext.cli.elsewhere import run_elsewhere, without_option
+
+        return run_elsewhere(args.python, without_option(args.arguments, "--python"))
     saver = Saver(args.save) if args.save else None
     # Whatever a library prints goes to stderr; stdout carries the answers alone.
     with _texts(args) as texts, redirect_stdout(sys.stderr), _progress(output), _sink(args, output) as write:

@@ -13,7 +13,7 @@ from modelscope_ext.hub.failures import Asked
 from modelscope_ext.hub.protocol import HubFile, Listing
 from modelscope_ext.safety.limits import Limits
 from modelscope_ext.safety.paths import check_names, fault_of
-from modelscope_ext.utils.text import printable
+from modelscope_ext.utils.text import listing, printable
 
 if TYPE_CHECKING:
     from modelscope_ext.hub.protocol import Hub
@@ -23,6 +23,8 @@ __all__ = ["Row", "checked", "need"]
 #: Name, size, sha256 and etag of a file, as a client gives them.
 Row = tuple[Any, Any, Any, Any]
 
+#: What `web`, `locks` and `progress` use.
+_FETCHING = ("requests", "filelock", "tqdm")
 _HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 #: Larger than any file there is.
@@ -30,11 +32,12 @@ _MOST_BYTES = 2**50
 
 
 def need(hub: Hub) -> None:
-    """Raise MissingRequirement if the client of `hub` is not installed."""
-    module = hub.requires.replace("-", "_")
-    if importlib.util.find_spec(module) is None:
+    """Raise MissingRequirement if the client of `hub`, or what fetches its files, is not installed."""
+    wanted = (hub.requires, *_FETCHING)
+    missing = [name for name in wanted if importlib.util.find_spec(name.replace("-", "_")) is None]
+    if missing:
         raise MissingRequirement(
-            f"{hub.title} is asked through {hub.requires}, which is missing: pip install {hub.requires}"
+            f"{hub.title} is asked through {hub.requires}. Not installed: {listing(missing)}. {hub.install}"
         )
 
 

@@ -297,8 +297,8 @@ class Job:
         while not partial.complete():
             before = partial.size
             try:
-                if partial.size == file.size and file.size:
-                    wrong += 1
+                if partial.size == file.size:
+                    wrong += 1 if file.size else 2  # of nothing there is no second copy
                     self.bar.add(-counted)
                     counted = 0
                     partial.restart()

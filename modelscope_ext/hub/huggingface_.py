@@ -35,6 +35,7 @@ class HuggingFace:
     title = "Hugging Face"
     default = "main"
     requires = "huggingface-hub"
+    install = 'pip install "modelscope-ext[hub]"'
     login = "log in with `hf auth login`, set HF_TOKEN or pass token="
 
     def listing(self, repo: str, revision: str | None, access: Access) -> Listing:

@@ -27,7 +27,7 @@ class LocalDir:
     def __init__(self, hub: Hub, target: Path) -> None:
         self.hub, self.target = hub, target.absolute()
         self.name, self.prefix, self.title = hub.name, hub.prefix, hub.title
-        self.requires, self.login, self.default = hub.requires, hub.login, hub.default
+        self.requires, self.install, self.login, self.default = hub.requires, hub.install, hub.login, hub.default
 
     def listing(self, repo: str, revision: str | None, access: Access) -> Listing:
         """Return what the hub lists."""

@@ -39,6 +39,7 @@ class ModelScope:
     title = "ModelScope"
     default = "master"
     requires = "modelscope-hub"
+    install = 'pip install "modelscope-ext[hub]"'
     login = "log in with `ms login`, set MODELSCOPE_API_TOKEN or pass token="
 
     def listing(self, repo: str, revision: str | None, access: Access) -> Listing:

@@ -36,6 +36,7 @@ class OpenMind:
     title = "Modelers"
     default = "main"
     requires = "openmind-hub"
+    install = 'pip install "modelscope-ext[openmind]"'
     login = "pass token= with one of https://modelers.cn/my/tokens"
 
     def listing(self, repo: str, revision: str | None, access: Access) -> Listing:

@@ -103,6 +103,8 @@ class Hub(Protocol):
     default: str
     #: The distribution to install for it, e.g. ``"huggingface-hub"``.
     requires: str
+    #: The command that installs it, with all that is used here: ``'pip install "modelscope-ext[hub]"'``.
+    install: str
     #: How to log in, as the end of a sentence: ``"log in with `ms login`"``.
     login: str
 

@@ -47,7 +47,7 @@ from modelscope_ext.models.media import (
 from modelscope_ext.safety.urls import CLOSED, Web
 from modelscope_ext.utils.text import did_you_mean, printable
 
-__all__ = ["KINDS", "Kind", "is_lazy"]
+__all__ = ["KINDS", "Kind", "is_lazy", "text_length"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,18 @@ def is_lazy(inputs: Any) -> bool:
     if callable(getattr(inputs, "get_all_samples", None)):  # one recording of a data set
         return False
     return hasattr(inputs, "__next__") or hasattr(inputs, "__iter__") or _is_sequence(inputs)
+
+
+def text_length(item: Any) -> int:
+    """Return how many characters a text, or the texts of one input, have; 0 for anything else.
+
+    Example:
+        >>> text_length("good"), text_length({"text": "good", "text_pair": "bad"}), text_length(None)
+        (4, 7, 0)
+    """
+    if isinstance(item, str):
+        return len(item)
+    return sum(map(text_length, item.values())) if isinstance(item, Mapping) else 0
 
 
 def _is_sequence(value: Any) -> bool:

@@ -30,6 +30,7 @@ from modelscope_ext.models.checks import (
     check_needs,
     check_options,
 )
+from modelscope_ext.models.early import map_libraries
 from modelscope_ext.models.gate.unchanged import check_unchanged, marks
 from modelscope_ext.models.memory import eased_collector
 from modelscope_ext.models.request import Request
@@ -87,6 +88,7 @@ def load_request(model: Any, request: Request, *, model_class: type[Model] | Non
     check_needs(resolution)
     check_options(request, choice)
     check_base(request, snapshot, evidence, choice)
+    map_libraries(resolution.framework)
     files = _files(resolution, snapshot, choice)
     if (lock := request.get("lock")) is not None:
         lock.check_decision(resolution, snapshot.source.commit)

@@ -43,6 +43,8 @@ class Schema(Record):
         arguments: Names of the options that may follow the input as positional arguments.
         aliases: Other spellings of field names, e.g. ModelScope's.
         laws: Names of further rules in `LAWS`.
+        by_length: Whether a batch is better made of texts of like length: padding is computed for nothing. Not where
+            random numbers are drawn, whose order would change.
     """
 
     input: str = "any"
@@ -52,6 +54,7 @@ class Schema(Record):
     arguments: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
     laws: tuple[str, ...] = ()
+    by_length: bool = False
 
     @property
     def pattern(self) -> Any:
@@ -69,11 +72,11 @@ _ZERO_SHOT = ("candidate_labels", "hypothesis_template")
 #: Canonical task -> its schema. Tasks that only one hub or library knows take and give anything.
 SCHEMAS: Mapping[str, Schema] = {
     # text
-    "text-classification": Schema("pair", t.Label | list[t.Label], laws=("sorted",)),
-    "token-classification": Schema("text", list[t.Entity] | list[t.EntityGroup]),
-    "fill-mask": Schema("text", list[t.Fill] | list[list[t.Fill]], laws=("sorted",)),
+    "text-classification": Schema("pair", t.Label | list[t.Label], laws=("sorted",), by_length=True),
+    "token-classification": Schema("text", list[t.Entity] | list[t.EntityGroup], by_length=True),
+    "fill-mask": Schema("text", list[t.Fill] | list[list[t.Fill]], laws=("sorted",), by_length=True),
     "text-generation": Schema("chat", t.Generated | list[t.Generated]),
-    "feature-extraction": Schema("text", t.FloatArray, laws=("vectors",)),
+    "feature-extraction": Schema("text", t.FloatArray, laws=("vectors",), by_length=True),
     "sentence-similarity": Schema(
         "fields",
         list[float],
@@ -89,7 +92,7 @@ SCHEMAS: Mapping[str, Schema] = {
         laws=("sorted", "documents ranked"),
     ),
     "zero-shot-classification": Schema(
-        "text", t.ZeroShot, arguments=(*_ZERO_SHOT, "multi_label"), laws=("labels and scores",)
+        "text", t.ZeroShot, arguments=(*_ZERO_SHOT, "multi_label"), laws=("labels and scores",), by_length=True
     ),
     "multiple-choice": Schema(
         "fields",

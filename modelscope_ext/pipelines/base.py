@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelscope_ext.errors import ModelScopeExtError, OptionError
 from modelscope_ext.models.hooks import call_hook, named, overrides
-from modelscope_ext.models.schemas import is_lazy, normalise
+from modelscope_ext.models.inputs import text_length
+from modelscope_ext.models.schemas import is_lazy, normalise, schema_of
 from modelscope_ext.pipelines.arguments import MISSING, gather
 from modelscope_ext.safety.urls import CLOSED, Web
 from modelscope_ext.utils.text import did_you_mean, listing, printable
@@ -147,7 +148,7 @@ class Pipeline:
         if is_lazy(inputs):
             return self._walk(task, inputs, size, options, web)
         items, single = normalise(task, inputs, web=web)
-        outputs = list(self._run(task, items, size, options))
+        outputs = self._all(task, items, size, options)
         return outputs[0] if single else outputs
 
     def _walk(self, task: str, inputs: Any, size: int, options: dict[str, Any], web: Web) -> Iterator[Any]:
@@ -157,6 +158,19 @@ class Pipeline:
             items, _ = normalise(task, batch, first=first, batch=True, web=web)
             yield from self._run(task, items, size, options)
             first += len(batch)
+
+    def _all(self, task: str, items: list[Any], size: int, options: dict[str, Any]) -> list[Any]:
+        """Return one output per normalised item, in their order, with texts of like length in one batch."""
+        if size == 1 or self._one_by_one or not schema_of(task).by_length:
+            return list(self._run(task, items, size, options))
+        given = list(items)
+        order = sorted(
+            range(len(given)), key=lambda number: -text_length(given[number])
+        )  # what is too long fails first
+        outputs: list[Any] = [None] * len(given)
+        for number, output in zip(order, self._run(task, (given[n] for n in order), size, options), strict=True):
+            outputs[number] = output
+        return outputs
 
     def _run(self, task: str, items: Iterable[Any], size: int, options: dict[str, Any]) -> Iterator[Any]:
         """Yield one output per normalised item, `size` at a time."""

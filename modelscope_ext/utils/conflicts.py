@@ -64,10 +64,10 @@ PROVIDERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 
-_SEPARATE = (
-    "{package} works only with {needs}. Give it an environment of its own:"
-    ' python -m venv ms && ms/bin/pip install "mindspore==2.7.2" "mindone==0.5.0" "mindformers==1.8.0".'
-)
+_MAKE = ' python -m venv ms && ms/bin/pip install "modelscope-ext[{extra}]"'
+_THERE = " Then run the model there: modelscope-ext run MODEL --python ms."
+_MINDSPORE = _MAKE.format(extra="mindspore")
+_SEPARATE = f"{{package}} works only with {{needs}}. Give it an environment of its own:{_MINDSPORE}.{_THERE}"
 _TORCHVISION = (
     "torch is installed as a CPU build, and torchvision of the package registry is a CUDA build: imported beside it, it"
     " fails (operator torchvision::nms does not exist) and takes the models of transformers with it. Leave it out,"
@@ -76,14 +76,13 @@ _TORCHVISION = (
 )
 _HYPER_PARALLEL = (
     "mindformers 2 needs hyper-parallel, which no registry has. Install mindformers 1.8 into an environment of its own:"
-    ' python -m venv ms && ms/bin/pip install "mindspore==2.7.2" "mindformers==1.8.0".'
+    f"{_MINDSPORE}.{_THERE}"
 )
 
 
 _OLDER_LINE = (
     "This model was written for {package} {works} and breaks with later ones, which other models here need. Give it an"
-    ' environment of its own: python -m venv ms && ms/bin/pip install "modelscope-ext[modelscope]"'
-    ' "{package}=={works}" "numpy<2".'
+    " environment of its own:" + _MAKE.format(extra="modelscope") + ' "{package}=={works}" "numpy<2".' + _THERE
 )
 
 

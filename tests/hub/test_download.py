@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -161,6 +162,14 @@ def test_a_wrong_byte_is_found_and_nothing_of_it_is_left(served):
     assert served.in_cache() == {}
     served.server.faults.clear()
     assert (served.fetch([WEIGHTS]) / WEIGHTS).read_bytes() == BIG.read()
+
+
+def test_an_empty_file_that_is_listed_with_another_hash_is_refused(served):
+    """There is nothing to fetch, so nothing may be asked for again and again."""
+    listing = served.listing()
+    files = tuple(replace(f, sha256="0" * 64, etag=None) if f.name == "empty.txt" else f for f in listing.files)
+    with pytest.raises(HubError, match=r"empty\.txt.*are not the listed ones"):
+        download(served.hub, replace(listing, files=files), ("empty.txt",), served.access)
 
 
 def test_a_wrong_byte_once_is_mended(served):

@@ -94,6 +94,40 @@ def test_batch_size_of_the_pipeline_and_of_the_call():
     assert engine.batches == [3, 1, 2, 2, 1, 1]
 
 
+class Lengths(Toy):
+    """Answers with the length of each text, and notes the batches."""
+
+    def __init__(self):
+        self.batches = []
+
+    def predict(self, native, task, inputs, **options):
+        self.batches.append([len("".join(one.values()) if isinstance(one, dict) else one) for one in inputs])
+        return [{"label": str(length), "score": 1.0} for length in self.batches[-1]]
+
+
+def test_texts_of_like_length_share_a_batch_and_answers_keep_their_order():
+    engine = Lengths()
+    pipe = Pipeline(make_model(engine=engine))
+    texts = ["a" * 5, "a", ("aa", "aaaaa"), "aaa", "aa", "aaaa"]
+
+    outputs = pipe(texts, batch_size=2)
+
+    assert engine.batches == [[7, 5], [4, 3], [2, 1]]
+    assert [output["label"] for output in outputs] == ["5", "1", "7", "3", "2", "4"]
+
+
+def test_batches_are_as_given_where_numbers_are_drawn_or_inputs_come_one_by_one():
+    engine = Lengths()
+    pipe = Pipeline(make_model(engine=engine))
+    texts = ["a", "aaa", "aa"]
+
+    pipe(texts)
+    list(pipe(iter(texts), batch_size=2))
+    Pipeline(make_model(engine=engine), "text-generation")(texts, batch_size=2)
+
+    assert engine.batches == [[1], [3], [2], [1, 3], [2], [1, 3], [2]]
+
+
 @pytest.mark.parametrize("size", [0, -1, True, "2", 1.5])
 def test_a_batch_size_is_a_whole_number(pipe, size):
     with pytest.raises(OptionError, match="expected a whole number of at least 1"):
