@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -20,6 +21,7 @@ from urllib.parse import quote, urlencode
 from modelscope_ext.errors import LimitExceeded
 from modelscope_ext.hub import failures
 from modelscope_ext.hub.client import Row, checked, need
+from modelscope_ext.hub.digest import verify_file
 from modelscope_ext.hub.failures import Asked
 from modelscope_ext.hub.layout import files_in, put
 from modelscope_ext.hub.names import COMMIT, check_repo, check_revision
@@ -66,6 +68,10 @@ class ModelScope:
         headers = {"Authorization": f"Bearer {token}", "Cookie": f"m_session_id={token}"} if token else {}
         return Address(f"{_endpoint()}/api/v1/models/{quote(listing.repo)}/repo?{query}", headers)
 
+    def signed(self, access: Access) -> Access:
+        """Return `access` with the token that is sent."""
+        return replace(access, token=_token(access) or "")
+
     def cached(self, listing: Listing, file: HubFile, access: Access) -> Path | None:
         """Return a copy in the client's cache, in one of the layouts that it has had."""
         folders = _folders(listing.repo, (listing.revision, listing.commit), access)
@@ -74,7 +80,7 @@ class ModelScope:
             with suppress(OSError):
                 if path.is_file() and path.stat().st_size == file.size:
                     return path
-        return None
+        return next(_same_elsewhere(listing, file, access), None)
 
     def folder(self, listing: Listing, access: Access) -> Path:
         """Return the folder of this revision in the client's cache: where it looks first."""
@@ -223,6 +229,22 @@ def _oldest(listing: Listing, access: Access) -> Iterator[Path]:
     if listing.revision == "master":
         yield _cache(access) / "hub" / listing.repo
         yield _cache(access) / "hub" / listing.repo.replace(".", "___")
+
+
+def _same_elsewhere(listing: Listing, file: HubFile, access: Access) -> Iterator[Path]:
+    """Yield copies with the listed hash that were fetched for another revision: a branch's are those of its commit."""
+    snapshots = _snapshot(listing, access).parent
+    for revision in _names_in(snapshots) if file.sha256 else ():
+        path = snapshots / revision / file.name
+        with suppress(OSError):
+            status = path.stat()
+            if status.st_size == file.size and _is_listed(path, status.st_mtime_ns, status.st_ino, file):
+                yield path
+
+
+@lru_cache(4096)
+def _is_listed(path: Path, changed: int, inode: int, file: HubFile) -> bool:
+    return verify_file(path, file) is True
 
 
 def _present(repo: str, revisions: tuple[str, ...], access: Access) -> Iterator[Path]:

@@ -129,17 +129,19 @@ class Web:
             yield answer, _before(answer, start) if ranged else 0
 
     @contextmanager
-    def streamed(self, address: Address, start: int = 0) -> Iterator[requests.Response]:
-        """Yield the answer with all bytes from `start` on, or, with status 200, with the whole file.
+    def streamed(self, address: Address, start: int = 0, length: int | None = None) -> Iterator[requests.Response]:
+        """Yield the answer with the bytes from `start` on, or, with status 200, with the whole file.
 
         Args:
             address: Where the file is.
             start: The first byte wanted.
+            length: How many are wanted; None: to the end.
 
         Raises:
             Unusable: The bytes begin elsewhere.
         """
-        with self._answered(address, f"bytes={start}-" if start else None) as answer:
+        last = "" if length is None else str(start + length - 1)
+        with self._answered(address, f"bytes={start}-{last}" if start or length is not None else None) as answer:
             if answer.status_code == 206:
                 _before(answer, start)
             yield answer
