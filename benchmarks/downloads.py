@@ -47,6 +47,8 @@ _OURS = """
 from pathlib import Path
 from modelscope_ext.hub.download import download
 from modelscope_ext.hub.hubs import access_of, hub_of
+import filelock, requests
+__import__({"huggingface": "huggingface_hub", "modelscope": "modelscope_hub"}[arg["hub"]])
 hub = hub_of(arg["hub"])
 """, """
 access = access_of(cache_dir=arg["cache"])

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelscope_ext.errors import ModelNotFound
-from modelscope_ext.hub.download import download, partials_in, work_to_do
+from modelscope_ext.hub.download import download, work_to_do
+from modelscope_ext.hub.job import partials_in
 from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.metadata.walk import walk
 from modelscope_ext.utils.logger import logger

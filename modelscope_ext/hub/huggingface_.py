@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -47,13 +48,12 @@ class HuggingFace:
         need(self)
         try:
             deadline = Deadline.of(access.deadline)
-            info = bounded(lambda: retried(lambda: _model_info(asked, access), deadline), deadline)
+            commit, rows = bounded(lambda: retried(lambda: _files(asked, access), deadline), deadline)
         except Exception as error:
             raise self._failure(error, asked, access) from error
-        commit, siblings = getattr(info, "sha", None), getattr(info, "siblings", None)
         if not isinstance(commit, str) or not COMMIT.fullmatch(commit):
             raise HubError(f"{asked}: the hub's answer names no commit, so that nothing could be pinned to it.")
-        return checked(Listing(self.name, repo, revision, commit), map(_row, siblings or ()), asked, access.limits)
+        return checked(Listing(self.name, repo, revision, commit), rows, asked, access.limits)
 
     def address(self, listing: Listing, file: HubFile, access: Access) -> Address:
         """Return where the body of `file` is."""
@@ -63,6 +63,13 @@ class HuggingFace:
         headers = build_hf_headers(token=_token(access), library_name="modelscope-ext")
         path = f"{quote(listing.repo)}/resolve/{quote(listing.commit, safe='')}/{quote(file.name)}"
         return Address(f"{_endpoint()}/{path}", {name.title(): value for name, value in headers.items()})
+
+    def signed(self, access: Access) -> Access:
+        """Return `access` with the token that is sent."""
+        need(self)
+        from huggingface_hub import get_token
+
+        return access if access.token is not None else replace(access, token=get_token() or "")
 
     def cached(self, listing: Listing, file: HubFile, access: Access) -> Path | None:
         """Return a copy in the client's cache."""
@@ -119,11 +126,20 @@ class HuggingFace:
         return failures.failure(error, asked)
 
 
-def _model_info(asked: Asked, access: Access) -> Any:
+def _files(asked: Asked, access: Access) -> tuple[Any, list[Row]]:
+    """Return the commit and the files: of one request, or of two where a mirror leaves the sizes out of the first."""
     from huggingface_hub import HfApi
 
     api = HfApi(endpoint=asked.endpoint, token=_token(access), library_name="modelscope-ext")
-    return api.model_info(asked.repo, revision=asked.revision, files_metadata=True, timeout=_STEP)
+    info = api.model_info(asked.repo, revision=asked.revision, files_metadata=True, timeout=_STEP)
+    commit, siblings = getattr(info, "sha", None), getattr(info, "siblings", None) or ()
+    if isinstance(commit, str) and any(getattr(one, "size", None) is None for one in siblings):
+        siblings = [one for one in api.list_repo_tree(asked.repo, revision=commit, recursive=True) if _is_file(one)]
+    return commit, [_row(one) for one in siblings]
+
+
+def _is_file(one: Any) -> bool:
+    return hasattr(one, "size")
 
 
 def _refs(asked: Asked, access: Access) -> tuple[str, ...]:
@@ -142,8 +158,8 @@ def _row(sibling: Any) -> Row:
     """Return name, size, sha256 and etag of a listed file, unchecked; a large file is named by its sha256."""
     lfs = getattr(sibling, "lfs", None)
     sha256 = lfs.get("sha256") if isinstance(lfs, Mapping) else getattr(lfs, "sha256", None)
-    size = getattr(sibling, "size", None)
-    return getattr(sibling, "rfilename", None), size, sha256, sha256 or getattr(sibling, "blob_id", None)
+    size, name = getattr(sibling, "size", None), getattr(sibling, "rfilename", None)
+    return name, size, sha256, sha256 or getattr(sibling, "blob_id", None)
 
 
 def _token(access: Access) -> str | bool | None:

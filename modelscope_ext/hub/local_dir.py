@@ -37,6 +37,10 @@ class LocalDir:
         """Return where the body of `file` is."""
         return self.hub.address(listing, file, access)
 
+    def signed(self, access: Access) -> Access:
+        """Return `access` with the token that is sent."""
+        return self.hub.signed(access)
+
     def cached(self, listing: Listing, file: HubFile, access: Access) -> Path | None:
         """Return the copy in the folder, else a verified one of the client's cache."""
         place = self.target / file.name

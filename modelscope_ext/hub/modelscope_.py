@@ -9,14 +9,19 @@ it.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from modelscope_ext.errors import LimitExceeded
 from modelscope_ext.hub import failures
 from modelscope_ext.hub.client import Row, checked, need
+from modelscope_ext.hub.digest import verify_file
 from modelscope_ext.hub.failures import Asked
 from modelscope_ext.hub.layout import files_in, put
 from modelscope_ext.hub.names import COMMIT, check_repo, check_revision
@@ -53,7 +58,8 @@ class ModelScope:
         except Exception as error:
             raise self._failure(error, asked, access) from error
         found = Listing(self.name, repo, revision, _commit(rows) or revision)
-        return checked(found, (_row(row) for row in rows if not _is_folder(row)), asked, access.limits)
+        found = checked(found, (_row(row) for row in rows if not _is_folder(row)), asked, access.limits)
+        return replace(found, left_out=(*found.left_out, *_cut_short(rows, asked)))
 
     def address(self, listing: Listing, file: HubFile, access: Access) -> Address:
         """Return where the body of `file` is."""
@@ -61,6 +67,10 @@ class ModelScope:
         token = _token(access)
         headers = {"Authorization": f"Bearer {token}", "Cookie": f"m_session_id={token}"} if token else {}
         return Address(f"{_endpoint()}/api/v1/models/{quote(listing.repo)}/repo?{query}", headers)
+
+    def signed(self, access: Access) -> Access:
+        """Return `access` with the token that is sent."""
+        return replace(access, token=_token(access) or "")
 
     def cached(self, listing: Listing, file: HubFile, access: Access) -> Path | None:
         """Return a copy in the client's cache, in one of the layouts that it has had."""
@@ -70,7 +80,7 @@ class ModelScope:
             with suppress(OSError):
                 if path.is_file() and path.stat().st_size == file.size:
                     return path
-        return None
+        return next(_same_elsewhere(listing, file, access), None)
 
     def folder(self, listing: Listing, access: Access) -> Path:
         """Return the folder of this revision in the client's cache: where it looks first."""
@@ -129,6 +139,22 @@ def _rows(asked: Asked, access: Access) -> list[Any]:
     return [row for row in rows if isinstance(row, Mapping)]
 
 
+def _cut_short(rows: list[Any], asked: Asked) -> Iterator[tuple[str, str]]:
+    """Yield the folders of which the hub lists no more than a part, without saying so.
+
+    Raises:
+        LimitExceeded: That is the repo's own folder: nobody knows what is in it.
+    """
+    from modelscope_hub import constants
+
+    most = constants.REPO_FILES_TRUNCATION_LIMIT
+    folders = Counter(str(row.get("Path")).rpartition("/")[0] for row in rows)
+    for folder in sorted(name for name, count in folders.items() if count >= most):
+        if not folder:
+            raise LimitExceeded(f"{asked}: its folder holds {most} files or more, of which the hub lists no more.")
+        yield folder, f"it holds {most} files or more, and the hub lists no more of a folder"
+
+
 def _is_folder(row: Mapping[str, Any]) -> bool:
     return row.get("Type") == "tree"
 
@@ -144,7 +170,8 @@ def _commit(rows: list[Any]) -> str | None:
     dates = [date for date, _ in dated if isinstance(date, int)]
     if not dates or len(dates) != len(dated):
         return None
-    newest = {commit for date, commit in dated if date == max(dates)}
+    last = max(dates)
+    newest = {commit for date, commit in dated if date == last}
     commit = newest.pop() if len(newest) == 1 else None
     return commit if isinstance(commit, str) and COMMIT.fullmatch(commit) else None
 
@@ -202,6 +229,22 @@ def _oldest(listing: Listing, access: Access) -> Iterator[Path]:
     if listing.revision == "master":
         yield _cache(access) / "hub" / listing.repo
         yield _cache(access) / "hub" / listing.repo.replace(".", "___")
+
+
+def _same_elsewhere(listing: Listing, file: HubFile, access: Access) -> Iterator[Path]:
+    """Yield copies with the listed hash that were fetched for another revision: a branch's are those of its commit."""
+    snapshots = _snapshot(listing, access).parent
+    for revision in _names_in(snapshots) if file.sha256 else ():
+        path = snapshots / revision / file.name
+        with suppress(OSError):
+            status = path.stat()
+            if status.st_size == file.size and _is_listed(path, status.st_mtime_ns, status.st_ino, file):
+                yield path
+
+
+@lru_cache(4096)
+def _is_listed(path: Path, changed: int, inode: int, file: HubFile) -> bool:
+    return verify_file(path, file) is True
 
 
 def _present(repo: str, revisions: tuple[str, ...], access: Access) -> Iterator[Path]:

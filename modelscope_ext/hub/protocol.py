@@ -130,6 +130,10 @@ class Hub(Protocol):
         """Return where the body of `file` is; no request is made."""
         ...
 
+    def signed(self, access: Access) -> Access:
+        """Return `access` with the token that is sent where the caller named none, so that it is looked up once."""
+        ...
+
     def cached(self, listing: Listing, file: HubFile, access: Access) -> Path | None:
         """Return a complete copy in the client's cache, or None; no request.
 

@@ -1,18 +1,21 @@
-"""A hub that is served here, with caches and variables of its own."""
+"""A hub that is served here, with caches and variables of its own; and what the tests of the fault matrix share."""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from modelscope_ext.hub import download, retry
 from modelscope_ext.hub.hubs import access_of, hub_of
 from modelscope_ext.hub.protocol import Access, Hub
 from modelscope_ext.hub.remote import snapshot
 from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.testing.hub_server import HubServer, Request
+from tests.hub.world import World
 
 HUBS = ("modelscope", "huggingface", "openmind")
 
@@ -79,3 +82,26 @@ def served(request: pytest.FixtureRequest, online: HubServer, monkeypatch: pytes
         for name, value in online.environment("openmind").items():
             monkeypatch.setenv(name, value)
     return Served(online, request.param)
+
+
+@pytest.fixture(params=HUBS)
+def hub_name(request: pytest.FixtureRequest) -> str:
+    """Each of the hubs in turn, by name."""
+    needs_client(request.param)
+    return str(request.param)
+
+
+@pytest.fixture
+def world(hub_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A `World` of one hub; its server is closed at the end, and must not have failed itself."""
+    made = World(hub_name, tmp_path, monkeypatch)
+    with made.server:
+        yield made
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make waiting between two tries short: the clock is not what is tested."""
+    for module in (download, retry):
+        monkeypatch.setattr(module, "FIRST_WAIT", 0.01)
+        monkeypatch.setattr(module, "LONGEST_WAIT", 0.05)

@@ -16,6 +16,7 @@ import pytest
 
 from modelscope_ext.errors import DiskFull, HubError, ModelNotFound, OptionError
 from modelscope_ext.hub import download as module
+from modelscope_ext.hub import job
 from modelscope_ext.hub import partial as partial_module
 from modelscope_ext.hub.download import download, work_to_do
 from modelscope_ext.hub.huggingface_ import HuggingFace
@@ -204,7 +205,7 @@ def test_what_a_client_left_damaged_is_fetched_again(served):
 def test_what_was_verified_once_is_not_read_again(served, monkeypatch):
     served.fetch()
     read = []
-    monkeypatch.setattr(module, "verify_file", lambda path, file: read.append(file.name) or True)
+    monkeypatch.setattr(job, "verify_file", lambda path, file: read.append(file.name) or True)
     served.fetch()
     assert read == []
     folder = served.hub.folder(served.listing(), served.access)
@@ -237,7 +238,7 @@ def test_how_many_workers(served, workers):
 
 
 def test_what_there_is_to_do(served, monkeypatch):
-    monkeypatch.setattr(module, "TRIES", 1)
+    monkeypatch.setattr(job, "TRIES", 1)
     listing = served.listing()
     work = work_to_do(served.hub, listing, FILES, served.access)
     assert (work.here, work.arrived) == ((), 0) and work.bytes_left == sum(f.size for f in listing.files)
@@ -326,7 +327,9 @@ from modelscope_ext.hub.download import download
 from modelscope_ext.hub.huggingface_ import HuggingFace
 from modelscope_ext.hub.modelscope_ import ModelScope
 from modelscope_ext.hub.openmind_ import OpenMind
+from modelscope_ext.hub import stripes
 from modelscope_ext.hub.protocol import Access
+stripes.LARGE = arg["large"]
 hub = {"huggingface": HuggingFace, "modelscope": ModelScope, "openmind": OpenMind}[arg["hub"]]()
 access = Access(cache_dir=Path(arg["cache"]))
 listing = hub.listing("org/model", None, access)
@@ -336,9 +339,10 @@ print("done", flush=True)
 """
 
 
-def child(served, names):
+def child(served, names, large=2**27):
     environment = served.server.environment(served.hub.name)
     arg = {"environment": environment, "hub": served.hub.name, "cache": str(served.cache), "names": list(names)}
+    arg["large"] = large
     return subprocess.Popen(
         [sys.executable, "-c", CHILD, json.dumps(arg)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -22,7 +22,8 @@ from modelscope_ext.hub.digest import content_id
 from modelscope_ext.hub.protocol import Access
 from modelscope_ext.hub.remote import listing_of
 from modelscope_ext.safety.limits import Limits
-from modelscope_ext.testing.hub_server import HOSTILE_NAMES, Generated
+from modelscope_ext.testing.hub_server import HOSTILE_NAMES, Generated, HubServer
+from tests.conftest import LOOPBACK
 
 WEIGHTS = Generated(3_000_000)
 FILES = {"config.json": "{}", "sub/deep/vocab.txt": "a\nb\n", "model.safetensors": WEIGHTS, "ä b#?%.txt": "x"}
@@ -194,6 +195,23 @@ def test_more_files_than_a_model_has(online):
         HuggingFace().listing("org/model", None, Access())
     assert time.monotonic() - started < 20
     assert len(HuggingFace().listing("org/model", None, Access(limits=Limits(files=20_000))).files) == 10_001
+
+
+@pytest.mark.allow_hosts(LOOPBACK)
+def test_what_modelscope_lists_only_a_part_of_is_not_taken_for_the_whole():
+    from modelscope_ext.hub.modelscope_ import ModelScope
+
+    with HubServer(hubs=["modelscope"], listing_cap=3000) as server:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MODELSCOPE_ENDPOINT", server.endpoint("modelscope"))
+            many = {f"{n}.txt": "" for n in range(3_100)}
+            server.add("org/folder", {"config.json": "{}"} | {f"data/{name}": "" for name in many})
+            found = ModelScope().listing("org/folder", None, Access())
+            assert found.left_out[0][0] == "data" and "lists no more" in found.left_out[0][1]
+            assert any(file.name == "config.json" for file in found.files)
+            server.add("org/root", many)
+            with pytest.raises(LimitExceeded, match=r"org/root.*lists no more"):
+                ModelScope().listing("org/root", None, Access())
 
 
 STORMS = (429, 500, 502, 503, 504)

@@ -10,7 +10,7 @@ from modelscope_ext.testing.hub_server import Generated, HubServer
 from tests.conftest import LOOPBACK
 from tests.reference import client
 
-pytestmark = [pytest.mark.allow_hosts(LOOPBACK), pytest.mark.om]
+pytestmark = pytest.mark.allow_hosts(LOOPBACK)
 
 BIG = Generated(3_000_000)
 FILES = {"README.md": "# A model\n", "config.json": "{}", "sub/deep/vocab.txt": "a\nb\n", "sub/model.safetensors": BIG}

@@ -30,6 +30,10 @@ class Content:
         """Return the file to hand to the kernel, or None where there is none."""
         return None
 
+    def label(self) -> str:
+        """Return what other bytes have another one of, without reading all of them."""
+        return f"{self.size} bytes"
+
     def read(self) -> bytes:
         """Return all bytes."""
         return b"".join(self.chunks())
@@ -53,8 +57,8 @@ class Content:
         return text.encode()
 
     def _once(self, name: str, compute: Callable[[], str]) -> str:
-        known: dict[str, str] = self.__dict__.setdefault("_known", {})
-        return known[name] if name in known else known.setdefault(name, compute())
+        known = self.__dict__  # a subclass may put there what it knows
+        return str(known[name] if name in known else known.setdefault(name, compute()))
 
 
 class Data(Content):
@@ -69,6 +73,10 @@ class Data(Content):
         self.data = data
         self.size = len(data)
 
+    def label(self) -> str:
+        """See `Content.label`."""
+        return self.sha256
+
     def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes | memoryview]:
         """See `Content.chunks`."""
         view = memoryview(self.data)[start:stop]
@@ -81,7 +89,12 @@ class OnDisk(Content):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.size = self.path.stat().st_size
+        status = self.path.stat()
+        self.size, self._changed = status.st_size, status.st_mtime_ns
+
+    def label(self) -> str:
+        """See `Content.label`."""
+        return f"{self.size} bytes of {self._changed}"
 
     def open(self) -> BinaryIO | None:
         """See `Content.open`."""
@@ -117,6 +130,11 @@ class Generated(Content):
             self._once("sha256", lambda: sha256)
         block = random.Random(seed).randbytes(_PERIOD)
         self._block = memoryview(block + block[:CHUNK])
+        self._seed = seed
+
+    def label(self) -> str:
+        """See `Content.label`."""
+        return f"{self.size} bytes made of {self._seed}"
 
     def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[bytes | memoryview]:
         """See `Content.chunks`."""

@@ -64,6 +64,8 @@ class Fault:
     #: Changes the answer; on bodies of files only, or on every answer.
     change: Callable[[Reply], None]
     bodies_only: bool = False
+    #: Called before the request is answered.
+    before: Callable[[], object] | None = None
     #: Changes a line of a listing instead.
     lie: Callable[[Entry], Entry] | None = None
     #: How many requests it has hit.
@@ -116,6 +118,10 @@ class Faults:
             reply.dropped = True
 
         return self._add("drop", change, when)
+
+    def run(self, action: Callable[[], object], **when: Any) -> Fault:
+        """Call `action()` when the request comes, before it is answered: a branch can move in mid-download."""
+        return self._add("run", lambda reply: None, when, before=action)
 
     def stall(self, seconds: float, *, after: int | None = None, **when: Any) -> Fault:
         """Wait before the answer, or in a file's body when `after` bytes of it are sent."""
@@ -216,9 +222,10 @@ class Faults:
         when: dict[str, Any],
         *,
         bodies_only: bool = False,
+        before: Callable[[], object] | None = None,
         lie: Callable[[Entry], Entry] | None = None,
     ) -> Fault:
-        fault = Fault(name, When(**when), change, bodies_only, lie)
+        fault = Fault(name, When(**when), change, bodies_only, before, lie)
         with self._lock:
             self._faults.append(fault)
         return fault

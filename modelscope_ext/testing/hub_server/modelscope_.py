@@ -88,7 +88,8 @@ def _search(call: Call) -> Reply:
 
 def _line(row: Entry | str, commit: Commit) -> dict[str, Any]:
     name = row if isinstance(row, str) else row.name
-    line = {"Path": name, "Name": name.rpartition("/")[2], "Revision": commit.id, "CommittedDate": commit.seconds,
+    commit_id, seconds = commit.changed.get(name, (commit.id, commit.seconds))
+    line = {"Path": name, "Name": name.rpartition("/")[2], "Revision": commit_id, "CommittedDate": seconds,
             "CommitMessage": commit.message, "CommitterName": "user", "InCheck": False}  # fmt: skip
     if isinstance(row, str):
         return {**line, "Type": "tree", "Size": 0, "Sha256": "", "Mode": "16384", "IsLFS": False}

@@ -80,6 +80,8 @@ class Commit:
     message: str
     parent: str | None
     number: int
+    #: The commit that last changed each file: its id, and when it was made.
+    changed: dict[str, tuple[str, int]] = field(default_factory=dict, repr=False, compare=False)
     trees: dict[tuple[str, bool], Sequence[Entry | str]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -134,8 +136,14 @@ class Repo:
         """Make a commit on a branch, new or old, or on a pull request, and return it."""
         table = self.pulls if branch.startswith("refs/pr/") else self.branches
         parent, number = table.get(branch), len(self.commits)
-        text = "\n".join([self.id, branch, str(parent), str(number), message])
+        held = (f"{name!r} {content.label()}" for name, content in sorted(files.items()))
+        text = "\n".join([self.id, branch, str(parent), str(number), message, *held])
         made = Commit(hashlib.sha1(text.encode()).hexdigest(), dict(sorted(files.items())), message, parent, number)
+        before = self.commits[parent] if parent is not None else None
+        for name, content in made.files.items():
+            old = before.files.get(name) if before is not None else None
+            same = old is not None and (old is content or (old.size, old.sha256) == (content.size, content.sha256))
+            made.changed[name] = before.changed[name] if same and before is not None else (made.id, made.seconds)
         self.commits[made.id] = made
         table[branch] = made.id
         return made

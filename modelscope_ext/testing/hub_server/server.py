@@ -141,6 +141,11 @@ class HubServer:
         port = self._listener(hub).port
         return f"https://{openmind_.HOST}" if hub == "openmind" else f"http://127.0.0.1:{port}"
 
+    def elsewhere(self, hub: str) -> str:
+        """Return the address of the same server under another host's name."""
+        port = self._listener(hub).port
+        return f"https://{openmind_.CDN_HOST}" if hub == "openmind" else f"http://localhost:{port}"
+
     def environment(self, *hubs: str) -> dict[str, str]:
         """Return the variables that lead the official clients here.
 
@@ -171,9 +176,7 @@ class HubServer:
 
     def cdn_url(self, call: Call, commit: Commit, entry: Entry) -> str:
         """Return where a large file is really kept: on a host of another name."""
-        at = f"http://localhost:{self._listener(call.request.hub).port}"
-        if call.request.hub == "openmind":
-            at = f"https://{openmind_.CDN_HOST}"
+        at = self.elsewhere(call.request.hub)
         return f"{at}/cdn/{call.parts['repo']}/{commit.id}/{quote(entry.name)}?signature={_SIGNATURE}"
 
     def wait(self, seconds: float) -> None:

@@ -131,6 +131,9 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, call: Call, route: Route | None) -> Reply:
         faults = call.server.faults
         early = faults.take(call.request, bodies=False)
+        for fault in early:
+            if fault.before is not None:
+                fault.before()
         if route is None:
             reply = Reply.of({"error": "no hub has this path"}, 404)
         else:
