@@ -24,7 +24,7 @@ $(TOX): requirements/tools.txt
 
 # `make test SKIP_MS=1` leaves out the environment `ms`: MindSpore's libraries take 4 GB of disk.
 test: $(TOX)
-	$(TOX) run -e lint,type,core,pt,pt-cv$(if $(SKIP_MS),,$(COMMA)ms)
+	$(TOX) run -e lint,type,core,olah,pt,pt-cv$(if $(SKIP_MS),,$(COMMA)ms)
 
 # What takes longer: property tests over new examples, and tests marked `long` (a CUDA device, where there is one).
 test-long: $(TOX)
