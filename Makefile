@@ -11,9 +11,9 @@ demo: $(DEMO)/.installed
 	$(DEMO)/bin/modelscope-ext demo
 
 # pip leaves when its work is done, so that the size is that of the product.
-$(DEMO)/.installed: setup.py requirements/core.txt $(shell find modelscope_ext -type f -not -name '*.pyc')
+$(DEMO)/.installed: setup.py requirements/core.txt requirements/demo.txt $(shell find modelscope_ext -type f -not -name '*.pyc')
 	$(PYTHON) -m venv --clear $(DEMO)
-	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements/core.txt ".[onnx]"
+	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements/core.txt -c requirements/demo.txt ".[onnx]"
 	$(DEMO)/bin/python -m pip uninstall --quiet --yes pip setuptools
 	touch $@
 
