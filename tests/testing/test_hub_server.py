@@ -21,7 +21,6 @@ FILES = {"README.md": "# A model\n", "config.json": "{}", "sub/deep/vocab.txt": 
 HF = """
 import huggingface_hub as hub
 from huggingface_hub import constants
-constants.ENDPOINT = arg["endpoint"]  # as in a process that was started with HF_ENDPOINT
 def name_of(act):
     try:
         return act()
@@ -158,12 +157,14 @@ result = [[b.name for b in refs.branches], [[t.name, t.target_commit] for t in r
 def test_hugging_face_takes_a_commit_and_a_pull_request(hub_server, tmp_path):
     hub_server.add("org/model", FILES)
     found = ask(hub_server, "huggingface", """
+usual, constants.ENDPOINT = constants.ENDPOINT, arg["endpoint"]  # before 1.0 it wants commits at the process's own hub
 add = lambda: [hub.CommitOperationAdd("configuration.json", b'{"task": "x"}'),
                hub.CommitOperationAdd("weights.bin", b"0123456789")]
 pull = api.create_commit("org/model", add(), commit_message="Add", create_pr=True, token="mine")
 names = [api.list_repo_files("org/model"), api.list_repo_files("org/model", revision="refs/pr/1")]
 direct = api.create_commit("org/model", [*add(), hub.CommitOperationDelete("config.json")], commit_message="Add",
                            token="mine")
+constants.ENDPOINT = usual
 result = [pull.pr_num, pull.pr_revision, direct.oid, names, api.list_repo_files("org/model"),
           get("weights.bin").decode(),
           name_of(lambda: api.create_commit("org/model", add(), commit_message="Add", token=False))]
