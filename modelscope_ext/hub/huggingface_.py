@@ -1,4 +1,4 @@
-"""Hugging Face, through `huggingface_hub` (0.36 and 2.x).
+"""Hugging Face, through `huggingface_hub` (0.31 to 2.x).
 
 A listing is one request (`HfApi.model_info` with the files' metadata), which also says the commit. The client's
 settings are read here at call time: the client itself reads most of them once, when it is imported.
