@@ -45,6 +45,7 @@ def original(kind: str, folder: str | Path, dtype: str = "float32", **changed: A
         with torch.no_grad():
             for weight in model.parameters():
                 weight.mul_(12.0) if weight.dim() > 1 else weight.add_(torch.randn_like(weight) * 0.1)
+            model.model.norm.weight.mul_(0.1)  # logits of the order of one, as a trained model has
     model.to(getattr(torch, dtype)).save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
     return Path(folder)

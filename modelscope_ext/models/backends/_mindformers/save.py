@@ -38,7 +38,7 @@ def save(loaded: Loaded, folder: Path) -> None:
     def pieces(tensor: Stored) -> Iterator[memoryview]:
         import mindspore
 
-        value = parameters[tensor.name].value()
+        value = parameters[tensor.name]
         if value.dtype == mindspore.bfloat16:
             value = value.astype(mindspore.float32)
         yield to_bytes(value.asnumpy(), tensor.dtype)
