@@ -104,14 +104,13 @@ class Job:
         ready: list[Partial] = []
         with contextlib.suppress(InterruptedError), self._spare, contextlib.ExitStack() as held:
             try:
-                self._gather(files, ready, held, expected=expected)
-            finally:  # while the locks are held
-                self._publish(ready)
+                self._fetch_all(files, expected, ready, held)
+            finally:
+                self._publish(ready)  # while the locks are held
 
-    def _gather(
-        self, files: Sequence[HubFile], ready: list[Partial], held: contextlib.ExitStack, *, expected: bool
+    def _fetch_all(
+        self, files: Sequence[HubFile], expected: bool, ready: list[Partial], held: contextlib.ExitStack
     ) -> None:
-        """Fetch `files` into `ready`, and take their locks into `held`."""
         taken: Path | None = None
         # Whoever holds several locks takes them in one order, here and in every other process.
         for lock, file in sorted(((self._lock_of(file), file) for file in files), key=lambda pair: str(pair[0])):
