@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelscope_ext.hub import job, retry, stripes
+from modelscope_ext.hub import job, retry
 from modelscope_ext.hub.hubs import access_of, hub_of
 from modelscope_ext.hub.protocol import Access, Hub
 from modelscope_ext.hub.remote import snapshot
@@ -110,5 +110,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def striped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fetch files from 1 MiB on in several streams, as files from 128 MiB on are fetched."""
+    from modelscope_ext.hub import stripes
+
     for name in STRIPED:
         monkeypatch.setattr(stripes, name, STRIPED[name])
