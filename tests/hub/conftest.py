@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from modelscope_ext.hub import download, retry
+from modelscope_ext.hub import job, retry
 from modelscope_ext.hub.hubs import access_of, hub_of
 from modelscope_ext.hub.protocol import Access, Hub
 from modelscope_ext.hub.remote import snapshot
 from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.testing.hub_server import HubServer, Request
-from tests.hub.world import World
+from tests.hub.world import STRIPED, World
 
 HUBS = ("modelscope", "huggingface", "openmind")
 
@@ -102,6 +102,15 @@ def world(hub_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make waiting between two tries short: the clock is not what is tested."""
-    for module in (download, retry):
+    for module in (job, retry):
         monkeypatch.setattr(module, "FIRST_WAIT", 0.01)
         monkeypatch.setattr(module, "LONGEST_WAIT", 0.05)
+
+
+@pytest.fixture
+def striped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetch files from 1 MiB on in several streams, as files from 128 MiB on are fetched."""
+    from modelscope_ext.hub import stripes
+
+    for name in STRIPED:
+        monkeypatch.setattr(stripes, name, STRIPED[name])

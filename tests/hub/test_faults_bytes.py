@@ -60,6 +60,12 @@ def test_whatever_happens_to_the_connection(world, impatient, accidents):
     survive(world, accidents)
 
 
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(accidents=st.lists(ACCIDENTS, max_size=8))
+def test_whatever_happens_to_several_streams(world, impatient, striped, accidents):
+    survive(world, accidents)
+
+
 @pytest.mark.long
 def test_whatever_happens_to_the_connection_at_length(hub_name, tmp_path, monkeypatch, impatient):
     made = World(hub_name, tmp_path, monkeypatch)
@@ -76,6 +82,17 @@ def test_whatever_happens_to_the_connection_at_length(hub_name, tmp_path, monkey
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(offsets=st.lists(st.integers(0, BIG.size - 1), min_size=1, max_size=3, unique=True), times=st.integers(1, 3))
 def test_wrong_bytes_of_the_right_size(world, impatient, offsets, times):
+    mistake(world, offsets, times)
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(offsets=st.lists(st.integers(0, BIG.size - 1), min_size=1, max_size=3, unique=True), times=st.integers(1, 12))
+def test_wrong_bytes_in_several_streams(world, impatient, striped, offsets, times):
+    mistake(world, offsets, times)
+
+
+def mistake(world, offsets, times):
+    """One download with wrong bytes at `offsets`, in a cache of its own."""
     shutil.rmtree(world.cache, ignore_errors=True)
     world.faults.clear()
     for offset in offsets:
