@@ -32,7 +32,7 @@ def examples(command):
         yield rest[:end], "|" in words[:at]
 
 
-_HEAVY = ("run", "export")
+_HEAVY = ("run", "export", "convert")
 LIGHT = [(a, fed) for command in frame.COMMANDS if command not in _HEAVY for a, fed in examples(command)]
 
 
@@ -84,4 +84,21 @@ def test_the_example_of_export_writes_a_folder(cli, tmp_path, tiny_root, argumen
     done = cli("export", build(name, tiny_root / "examples" / name), tmp_path / "copy", *arguments[3:])
     assert done.code == 0, done.err
     assert (tmp_path / "copy" / "model.onnx").is_file()
+    assert str(tmp_path / "copy") in done.out
+
+
+CONVERT = [arguments for arguments, _ in examples("convert")]
+
+
+@pytest.mark.parametrize("arguments", CONVERT, ids=[" ".join(arguments) for arguments in CONVERT])
+def test_the_example_of_convert_writes_a_folder(cli, tmp_path, arguments):
+    from tests.tiny import checkpoints
+
+    source = checkpoints.build(tmp_path / "hf", "qwen2" if "qwen2" in arguments[1] else "llama")
+    if arguments[4] == "transformers":
+        assert cli("convert", source, tmp_path / "ms", "--to", "mindformers").code == 0
+        source = tmp_path / "ms"
+    done = cli("convert", source, tmp_path / "copy", *arguments[3:])
+    assert done.code == 0, done.err
+    assert list((tmp_path / "copy").glob("m*.ckpt" if arguments[4] == "mindformers" else "*.safetensors"))
     assert str(tmp_path / "copy") in done.out

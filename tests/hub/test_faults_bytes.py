@@ -99,7 +99,7 @@ def test_wrong_bytes_of_a_small_file(world, name):
     world.heals()
 
 
-@pytest.mark.parametrize("by", [-5_000_000, -4_999_999, -1, 1, 70_000, 5_000_000])
+@pytest.mark.parametrize("by", [-5_000_000, -1, 1, 5_000_000])
 def test_a_wrong_size(world, impatient, by):
     world.faults.resize(by, path=WEIGHTS)
     with pytest.raises(HubError, match=rf"{REPO}.*sub/model\.safetensors"):
@@ -108,7 +108,7 @@ def test_a_wrong_size(world, impatient, by):
     world.heals()
 
 
-@pytest.mark.parametrize("size", [0, 1, BIG.size - 1, BIG.size + 1])
+@pytest.mark.parametrize("size", [0, BIG.size - 1, BIG.size + 1])
 def test_a_listing_that_lies_about_a_size(world, impatient, size):
     world.faults.listed(size=size, path=WEIGHTS)
     with pytest.raises(ModelScopeExtError, match=r"sub/model\.safetensors"):
@@ -134,7 +134,7 @@ def test_a_listing_that_lies_about_a_hash(world):
     world.heals()
 
 
-@pytest.mark.parametrize("code", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("code", [429, 503, *(pytest.param(c, marks=pytest.mark.long) for c in (408, 500, 502, 504))])
 @pytest.mark.parametrize("route", ["listing", "info", "file"])
 def test_a_storm_that_passes(world, impatient, code, route):
     storm = world.faults.status(code, route=route, times=2, retry_after=0)
