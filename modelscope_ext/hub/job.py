@@ -103,21 +103,28 @@ class Job:
         """
         ready: list[Partial] = []
         with contextlib.suppress(InterruptedError), self._spare, contextlib.ExitStack() as held:
-            held.callback(lambda: self._publish(ready))
-            taken: Path | None = None
-            # Whoever holds several locks takes them in one order, here and in every other process.
-            for lock, file in sorted(((self._lock_of(file), file) for file in files), key=lambda pair: str(pair[0])):
-                if expected and self._reused(file):
-                    continue
-                if lock == taken:  # of the same content, which is about to be here
-                    self._publish(ready)
-                else:
-                    held.enter_context(locks.locked(lock, self.stopped))
-                    taken = lock
-                if self._reused(file):  # by another process, or under another name
-                    self.bar.add(file.size)
-                elif not self._fetched_striped(file):
-                    ready.append(self._fetched(file))
+            try:
+                self._fetch_all(files, expected, ready, held)
+            finally:
+                self._publish(ready)  # while the locks are held
+
+    def _fetch_all(
+        self, files: Sequence[HubFile], expected: bool, ready: list[Partial], held: contextlib.ExitStack
+    ) -> None:
+        taken: Path | None = None
+        # Whoever holds several locks takes them in one order, here and in every other process.
+        for lock, file in sorted(((self._lock_of(file), file) for file in files), key=lambda pair: str(pair[0])):
+            if expected and self._reused(file):
+                continue
+            if lock == taken:  # of the same content, which is about to be here
+                self._publish(ready)
+            else:
+                held.enter_context(locks.locked(lock, self.stopped))
+                taken = lock
+            if self._reused(file):  # by another process, or under another name
+                self.bar.add(file.size)
+            elif not self._fetched_striped(file):
+                ready.append(self._fetched(file))
 
     def _fetched_striped(self, file: HubFile) -> bool:
         """Fetch a large file in several streams; False where it is none, or where only whole files are sent."""
