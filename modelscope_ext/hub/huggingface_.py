@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -134,7 +135,8 @@ def _files(asked: Asked, access: Access) -> tuple[Any, list[Row]]:
     info = api.model_info(asked.repo, revision=asked.revision, files_metadata=True, timeout=_STEP)
     commit, siblings = getattr(info, "sha", None), getattr(info, "siblings", None) or ()
     if isinstance(commit, str) and any(getattr(one, "size", None) is None for one in siblings):
-        siblings = [one for one in api.list_repo_tree(asked.repo, revision=commit, recursive=True) if _is_file(one)]
+        entries = filter(_is_file, api.list_repo_tree(asked.repo, revision=commit, recursive=True))
+        siblings = list(islice(entries, access.limits.files + 1))  # pages without end are no listing
     return commit, [_row(one) for one in siblings]
 
 

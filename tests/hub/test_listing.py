@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
+import os
 import re
 import time
+from pathlib import PureWindowsPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelscope_ext.errors import (
     HubError,
@@ -183,6 +189,29 @@ def test_a_listing_that_contradicts_itself():
     odd = client.checked(EMPTY, [("aux.py", 1, None, None), ("b", 1, "x", '"' + "A" * 40 + '"')], asked, Limits())
     assert [f.name for f in odd.files] == ["b"] and odd.left_out[0][0] == "aux.py"
     assert (odd.files[0].sha256, odd.files[0].etag) == (None, "a" * 40)
+
+
+def test_a_mirror_that_gives_no_sizes_is_asked_for_the_tree(online):
+    from modelscope_ext.hub.huggingface_ import HuggingFace
+
+    online.add("org/model", FILES)
+    whole = HuggingFace().listing("org/model", None, Access())
+    names = [{"rfilename": file.name} for file in whole.files]
+    body = json.dumps({"id": "org/model", "sha": whole.commit, "siblings": names}).encode()
+    online.faults.status(200, body=body, route="info")
+    assert HuggingFace().listing("org/model", None, Access()) == whole
+    assert online.requests[-1].route == "listing"
+
+
+@given(st.lists(st.tuples(st.text(max_size=30), st.integers()), max_size=6))
+def test_whatever_is_listed_no_name_leads_out(rows):
+    asked = client.Asked(hub_for_messages(), "org/model")
+    with contextlib.suppress(ModelScopeExtError):
+        found = client.checked(EMPTY, [(name, size, None, None) for name, size in rows], asked, Limits())
+        for file in found.files:
+            assert PureWindowsPath("C:/model", file.name).is_relative_to("C:/model")
+            assert not PureWindowsPath(file.name).is_absolute() and not PureWindowsPath(file.name).drive
+            assert os.path.normpath(os.path.join("/model", file.name)) == f"/model/{file.name}" and file.size >= 0
 
 
 def test_more_files_than_a_model_has(online):
