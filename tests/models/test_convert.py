@@ -368,6 +368,14 @@ def test_an_earlier_conversion_is_replaced_when_asked(tmp_path):
     assert left(tmp_path) == ["a", "b", "ms"]
 
 
+def test_a_model_is_never_replaced_by_its_copy(tmp_path):
+    convert(checkpoints.build(tmp_path / "hf"), tmp_path / "ms", to="mindformers")
+    before = left(tmp_path / "ms")
+    with pytest.raises(OptionError, match="is the model itself"):
+        convert(tmp_path / "ms", tmp_path / "ms", to="transformers", overwrite=True)
+    assert (left(tmp_path), left(tmp_path / "ms")) == (["hf", "ms"], before)
+
+
 # How it is done
 
 

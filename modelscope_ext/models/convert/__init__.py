@@ -112,6 +112,8 @@ def convert(
     most = _bytes_of(max_shard_size)
     snapshot, resolution, files = judged(model, row, yaml, limits, where)
     source = str(snapshot.source)
+    if target.exists() and target.samefile(str(snapshot.folder)):
+        raise OptionError(f"{printable(str(target))} is the model itself; give another name for the copy")
     with Source(Path(str(snapshot.folder)), files, row.reads, snapshot.limits, source) as weights:
         dtype = _usual(weights.tensors.values())
         read = row.read(snapshot, dtype, yaml)
