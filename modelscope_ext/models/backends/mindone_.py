@@ -232,17 +232,16 @@ class Mindone(Backend):
 
     def save(self, native: Any, folder: Path) -> None:
         """Write weights as safetensors, and what belongs to them, into `folder`; PyTorch reads them too."""
+        from modelscope_ext.models.backends._mindone.save import mark_as_pytorchs
         from modelscope_ext.models.backends._mindspore.quiet import quiet
+        from modelscope_ext.models.backends._transformers.parts import parts_to_save
 
         with quiet():
-            if _is_pipeline(native.native):
-                native.native.save_pretrained(str(folder), safe_serialization=True)
-                return
-            from modelscope_ext.models.backends._transformers.parts import parts_to_save
-
             native.native.save_pretrained(str(folder), safe_serialization=True)
-            for part in parts_to_save(native.parts):
-                part.save_pretrained(str(folder))
+            if not _is_pipeline(native.native):
+                for part in parts_to_save(native.parts):
+                    part.save_pretrained(str(folder))
+        mark_as_pytorchs(folder)
 
     def close(self, native: Any) -> None:
         """Drop pipelines and parts, which refer to the model."""

@@ -443,6 +443,11 @@ def activations(d):
     }
 
 
+@case("Tanh", "Tensor.tanh")
+def tanh(d):
+    return [d.floats(*d.shape(), low=-12, high=12)], lambda x: x.tanh()
+
+
 @case("SoftplusExt")
 def softplus(d):
     return [d.floats(*d.shape(), low=-50, high=50), d.pick(1, 2), d.pick(20, 5)], lambda x, b, t: functional().softplus(

@@ -210,6 +210,18 @@ def test_every_row_is_lacking_in_this_release_or_it_would_be_dead():
     assert cpu.probe().native == ()
 
 
+def test_the_command_env_reports_them(capsys):
+    from modelscope_ext.cli import main
+
+    def said(*arguments):
+        assert main(["env", "--json", *arguments]) == 0
+        return json.loads(capsys.readouterr().out)["mindspore_cpu"]
+
+    assert said() == {"replacements": len(ROWS), "in use": "not tried: pass --kernels"}
+    tried = said("--kernels")
+    assert tried["in use"] == len(ROWS) and "unregistered" in tried["replaced Embedding"]
+
+
 def test_the_gates_stand_once_and_only_on_a_cpu():
     answer = in_process("""
 import mindspore as ms

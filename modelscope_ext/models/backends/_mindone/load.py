@@ -11,7 +11,7 @@ from typing import Any
 
 from modelscope_ext.errors import BackendNotLoadable, NotAModel, OptionError, PickleRefused
 from modelscope_ext.models.backends._mindone.tasks import ROWS
-from modelscope_ext.models.backends._mindone.weights import Checkpoint, drop_random_pooler, judge, renamed
+from modelscope_ext.models.backends._mindone.weights import Checkpoint, drop_random_pooler, judge, names_of, renamed
 from modelscope_ext.models.backends._mindspore.device import compute_dtype
 from modelscope_ext.models.backends._transformers.folder import Folder, read, refuse_surprises
 from modelscope_ext.models.backends._transformers.older import in_older_words
@@ -93,7 +93,7 @@ def read_model(
     }
     path = str(folder.path)
     model, info = read(folder, "its weights", lambda: cls.from_pretrained(path, **keywords))
-    names = renamed(info, checkpoint)
+    names = renamed(info.get("missing_keys") or (), checkpoint.names - names_of(model))
     if names:
         state = checkpoint.tensors(names)
         model, info = read(folder, "its weights", lambda: cls.from_pretrained(path, state_dict=state, **keywords))

@@ -7,7 +7,7 @@ pipelines of the same names. Those that compute themselves are here.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -54,6 +54,7 @@ class MindSession(Session):
         if "tokenizer" in parts:
             parts["tokenizer"] = own = own_tokenizer(parts["tokenizer"])
             own.model_input_names = [name for name in own.model_input_names if self._takes(name)]
+            own.apply_chat_template = _with_arrays(own.apply_chat_template)
         return cls(model=self.model, task=self.task, framework="ms", **parts)
 
     def _takes(self, name: str) -> bool:
@@ -77,6 +78,15 @@ class MindSession(Session):
 
         inputs = {k: mindspore.Tensor(v) for k, v in words.items() if self._takes(k)}
         return self.model(**inputs, return_dict=True)
+
+
+def _with_arrays(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a tokenizer's chat template that gives arrays where mindone asks for "ms", which no tokenizer knows."""
+
+    def called(*args: Any, return_tensors: Any = None, **options: Any) -> Any:
+        return apply(*args, return_tensors="np" if return_tensors == "ms" else return_tensors, **options)
+
+    return called
 
 
 def _numbers(value: Any) -> Any:

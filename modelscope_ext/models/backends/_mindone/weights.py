@@ -6,7 +6,7 @@ does (CLIP's text encoder: ``text_model.``). Where that maps the names one to on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from modelscope_ext.safety.limits import Limits
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import listing, printable
 
-__all__ = ["Checkpoint", "drop_random_pooler", "judge", "renamed"]
+__all__ = ["Checkpoint", "drop_random_pooler", "judge", "names_of", "renamed"]
 
 #: Spelling of a dtype in safetensors -> its name.
 _DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
@@ -76,17 +76,20 @@ class Checkpoint:
         return {names.get(name, name): value for name, value in state.items()}
 
 
-def renamed(info: Mapping[str, Any], checkpoint: Checkpoint) -> dict[str, str]:
+def renamed(missing: Collection[str], extra: Collection[str]) -> dict[str, str]:
     """Return old name -> new name where one prefix, added or taken away, gives each missing tensor its name.
 
+    Args:
+        missing: Names that the model has and the checkpoint has not.
+        extra: Names that the checkpoint has and the model has not.
+
     Example:
-        >>> checkpoint = Checkpoint((), frozenset({"a.w", "b.w"}), "float32")
-        >>> renamed({"missing_keys": ["m.a.w", "m.b.w"], "unexpected_keys": ["a.w", "b.w"]}, checkpoint)
+        >>> renamed({"m.a.w", "m.b.w"}, {"a.w", "b.w"})
         {'a.w': 'm.a.w', 'b.w': 'm.b.w'}
-        >>> renamed({"missing_keys": ["m.a.w", "m.c.w"], "unexpected_keys": ["a.w", "b.w"]}, checkpoint)
+        >>> renamed({"m.a.w", "m.c.w"}, {"a.w", "b.w"})
         {}
     """
-    missing, extra = set(info.get("missing_keys") or ()), set(info.get("unexpected_keys") or ()) & checkpoint.names
+    missing = set(missing)
     if not missing or not extra:
         return {}
     name = min(missing)
@@ -142,6 +145,13 @@ def _missing(model: Any, info: Mapping[str, Any]) -> set[str]:
     missing = set(info.get("missing_keys") or ())
     tied = {name for same in names.values() if same - missing for name in same}
     return missing - tied
+
+
+def names_of(model: Any) -> frozenset[str]:
+    """Return the names of a model's parameters, by the path of the cells that hold them, as PyTorch names them."""
+    return frozenset(
+        f"{path}.{name}" if path else name for path, cell in model.cells_and_names() for name in cell._params
+    )
 
 
 def _shapes(entry: Any) -> str:

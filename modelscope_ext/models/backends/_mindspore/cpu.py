@@ -1,4 +1,4 @@
-"""`mindspore_cpu`: what MindSpore's CPU side lacks, done with what it has.
+"""`mindspore_cpu`: what MindSpore's CPU side lacks, or computes wrongly, done with what it has.
 
 `install` puts a gate before each kernel and call of the table (`kernels/`). The first call that reaches a gate tries
 the installed MindSpore once, with a small sample, and waits for the outcome, because kernels run asynchronously and a
@@ -26,9 +26,12 @@ __all__ = ["Report", "install", "installed", "probe", "report"]
 #: How MindSpore says that there is no such kernel on a CPU. Any other failure is the caller's to see.
 _LACKS = re.compile(
     r"unregistered|Not implement exception|Not found op|Create kernelmod for op \w+ failed|[Ss]upports? (?:on )?Ascend"
-    r"|only supports Ascend|not supported on this device|Create device context failed|has no attribute|is missing"
-    r"|argument\[\w+ type\] must be a type of|Unsupported (?:data type|op)"
+    r"|only supports Ascend|not supported on this device|Create device context failed|has no attribute"
+    r"|is missing|is inexact|argument\[\w+ type\] must be a type of|Unsupported (?:data type|op)"
 )
+
+#: Largest difference from a known value that counts as rounding in float32.
+_EXACT = 1e-6
 
 _lock = RLock()
 _gates: dict[str, _Gate] = {}
@@ -64,7 +67,8 @@ class _Gate:
         if self.lacks is None:
             with _lock:
                 if self.lacks is None:
-                    self.said = "is missing" if self.original is None else _failure(self.sample)
+                    missing = self.original is None
+                    self.said = "is missing" if missing else _failure(self.sample, self.row.expected)
                     self.lacks = bool(_LACKS.search(self.said))
         return self.lacks
 
@@ -178,10 +182,13 @@ def _holds(sample: tuple[Any, ...]) -> bool:
     return any(isinstance(one, Of) or (isinstance(one, tuple) and _holds(one)) for one in sample)
 
 
-def _failure(sample: Callable[[], Any]) -> str:
+def _failure(sample: Callable[[], Any], expected: tuple[float, ...] = ()) -> str:
     """Return how a call failed, or an empty string; whatever it left running has come to an end."""
     try:
-        _finished(sample())
+        made = sample()
+        _finished(made)
+        if expected and np.abs(made.asnumpy() - np.array(expected)).max() > _EXACT:
+            return f"is inexact: gives {made.asnumpy().tolist()}, not {list(expected)}"
     except Exception as error:  # noqa: BLE001 - every failure is an answer here
         _settle()
         lines = [line.strip(" -") for line in str(error).splitlines()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__all__ = ["mint", "ms", "np", "ops"]
+__all__ = ["ms", "np", "ops"]
 
 
 class _Module:
@@ -15,6 +15,8 @@ class _Module:
         self.__name = name
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what looks about, as doctest does, imports nothing
+            raise AttributeError(name)
         value = getattr(import_module(self.__name), name)
         setattr(self, name, value)
         return value
@@ -23,13 +25,3 @@ class _Module:
 np: Any = _Module("numpy")
 ms: Any = _Module("mindspore")
 ops: Any = _Module("mindspore.ops")
-
-
-class _Mint(_Module):
-    """`mindspore.mint`, whose names are replaced while we run: never kept."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(import_module("mindspore.mint"), name)
-
-
-mint: Any = _Mint("mindspore.mint")

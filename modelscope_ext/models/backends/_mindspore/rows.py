@@ -18,13 +18,16 @@ __all__ = ["Of", "Row", "Table", "array", "tensor", "widened"]
 
 @dataclass(frozen=True)
 class Of:
-    """A tensor of a sample call: its shape, and its dtype by numpy's name. The values count up from one."""
+    """A tensor of a sample call: its shape, its dtype by numpy's name, and its values, which else count up from one."""
 
     shape: tuple[int, ...]
     dtype: str = "float32"
+    values: tuple[float, ...] = ()
 
     def make(self) -> Any:
         """Return it as a tensor of MindSpore."""
+        if self.values:
+            return ms.Tensor(np.array(self.values, self.dtype).reshape(self.shape))
         size = int(np.prod(self.shape)) if self.shape else 1
         return ms.Tensor((np.arange(size).reshape(self.shape) % 3 + 1).astype(self.dtype))
 
@@ -37,6 +40,7 @@ class Row:
         name: The kernel, e.g. ``"Embedding"``, or the path of a call, e.g. ``"mint.empty"``.
         run: Does the same with what the CPU has; takes what the kernel takes, then the settings.
         sample: The arguments of a call that tells whether MindSpore has it.
+        expected: What the call gives, where MindSpore has the kernel but is known to be wrong; () asks for any answer.
         settings: What the primitive was made with, which `run` takes after the inputs: its attributes, and their
             values in that call.
     """
@@ -45,6 +49,7 @@ class Row:
     run: Callable[..., Any]
     sample: tuple[Any, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    expected: tuple[float, ...] = ()
 
     @property
     def is_kernel(self) -> bool:
@@ -58,13 +63,19 @@ class Table:
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
 
-    def row(self, name: str, *sample: Any, settings: Mapping[str, Any] | None = None) -> Callable[..., Any]:
+    def row(
+        self,
+        name: str,
+        *sample: Any,
+        settings: Mapping[str, Any] | None = None,
+        expected: tuple[float, ...] = (),
+    ) -> Callable[..., Any]:
         """Return a decorator that adds its function as the replacement of `name`."""
 
         def add(run: Callable[..., Any]) -> Callable[..., Any]:
             if name in self.rows:
                 raise ValueError(f"{name} has a row already")
-            self.rows[name] = Row(name, run, sample, settings or {})
+            self.rows[name] = Row(name, run, sample, settings or {}, expected)
             return run
 
         return add
