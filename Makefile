@@ -11,9 +11,9 @@ demo: $(DEMO)/.installed
 	$(DEMO)/bin/modelscope-ext demo
 
 # pip leaves when its work is done, so that the size is that of the product.
-$(DEMO)/.installed: setup.py requirements/core.txt $(shell find modelscope_ext -type f -not -name '*.pyc')
+$(DEMO)/.installed: setup.py requirements/core.txt requirements/demo.txt $(shell find modelscope_ext -type f -not -name '*.pyc')
 	$(PYTHON) -m venv --clear $(DEMO)
-	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements/core.txt ".[onnx]"
+	$(DEMO)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c requirements/core.txt -c requirements/demo.txt ".[onnx]"
 	$(DEMO)/bin/python -m pip uninstall --quiet --yes pip setuptools
 	touch $@
 
@@ -24,7 +24,7 @@ $(TOX): requirements/tools.txt
 
 # `make test SKIP_MS=1` leaves out the environment `ms`: MindSpore's libraries take 4 GB of disk.
 test: $(TOX)
-	$(TOX) run -e lint,type,core,pt,pt-cv$(if $(SKIP_MS),,$(COMMA)ms)
+	$(TOX) run -e lint,type,core,olah,pt,pt-cv$(if $(SKIP_MS),,$(COMMA)ms)
 
 # What takes longer: property tests over new examples, and tests marked `long` (a CUDA device, where there is one).
 test-long: $(TOX)

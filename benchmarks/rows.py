@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.batch import batch
@@ -27,6 +28,7 @@ class Row:
         memory: The same for peak memory; None where it is not measured.
         repeats: How often each side is measured.
         check: Raises when the comparison would not be fair or its claim not true.
+        needs: Import names without which it cannot be measured: it belongs to another environment.
     """
 
     title: str
@@ -35,6 +37,12 @@ class Row:
     memory: float | None = None
     repeats: int = 9
     check: Callable[[], None] = field(default=lambda: None)
+    needs: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What of `needs` is not installed here."""
+        return tuple(name for name in self.needs if find_spec(name) is None)
 
 
 _FORBIDDEN = {"torch", "transformers", "numpy", "pydantic", "modelscope", "onnxruntime", "PIL", "yaml", "rich"}
@@ -145,24 +153,35 @@ _COUNT = 400
 
 
 def _first(first: First) -> Row:
-    return Row(f"first prediction, {first.title}", first.sides, first.at_most, memory=1.02, repeats=7)
+    return Row(
+        f"first prediction, {first.title}",
+        first.sides,
+        first.at_most,
+        memory=1.02,
+        repeats=first.repeats,
+        needs=first.needs,
+    )
 
 
 def _batch(size: int) -> Row:
     title = f"{_COUNT} texts through BERT of 105 MB, {size} at a time"
-    return Row(title, partial(batch, count=_COUNT, size=size), 1 / 2, repeats=3)
+    return Row(title, partial(batch, count=_COUNT, size=size), 1 / 2, repeats=3, needs=("torch",))
 
+
+_READS, _THEIRS, _OPTIMUM = ("orjson",), ("modelscope",), ("optimum",)
 
 ROWS = {
-    "import": Row("import, whole process", _import, 1 / 30, check=_imports_nothing_heavy),
-    "inspect": Row("inspect, cold", _inspect, 1 / 60, repeats=5, check=_inspect_imports_nothing_heavy),
+    "import": Row("import, whole process", _import, 1 / 30, check=_imports_nothing_heavy, needs=("modelscope",)),
+    "inspect": Row("inspect, cold", _inspect, 1 / 60, repeats=5, check=_inspect_imports_nothing_heavy, needs=_OPTIMUM),
     "inspect-bare": Row("inspect against an empty Python", _inspect_and_nothing, None, repeats=15),
-    "resolve": Row("resolve, first time", _resolve(card=False, again=False), 10, repeats=15),
-    "resolve-card": Row("resolve, with a card (YAML)", _resolve(card=True, again=False), None, repeats=15),
-    "resolve-again": Row("resolve, nothing changed", _resolve(card=True, again=True), 3, repeats=15),
-    "config-300B": Row("Config.from_file, 300 B", _config(300), 1 / 10, repeats=11),
-    "config-100kB": Row("Config.from_file, 100 kB", _config(100_000), 1 / 8, repeats=7),
-    "config-2MB": Row("Config.from_file, 2 MB", _config(2_000_000), 1 / 4, repeats=5),
+    "resolve": Row("resolve, first time", _resolve(card=False, again=False), 10, repeats=15, needs=_READS),
+    "resolve-card": Row(
+        "resolve, with a card (YAML)", _resolve(card=True, again=False), None, repeats=15, needs=_READS
+    ),
+    "resolve-again": Row("resolve, nothing changed", _resolve(card=True, again=True), 3, repeats=15, needs=_READS),
+    "config-300B": Row("Config.from_file, 300 B", _config(300), 1 / 10, repeats=11, needs=_THEIRS),
+    "config-100kB": Row("Config.from_file, 100 kB", _config(100_000), 1 / 8, repeats=7, needs=_THEIRS),
+    "config-2MB": Row("Config.from_file, 2 MB", _config(2_000_000), 1 / 4, repeats=5, needs=_THEIRS),
     **{f"first-{name}": _first(first) for name, first in FIRST.items()},
     **{f"batch-{size}": _batch(size) for size in (8, 32)},
     **{

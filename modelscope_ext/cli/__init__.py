@@ -39,6 +39,7 @@ COMMANDS = {
     "lock": ("lock", "write down exactly what a load would load, for pipeline(lock=...)"),
     "run": ("run", "load a model and run its task on inputs"),
     "export": ("export", "write a model in another format, checked against the original"),
+    "convert": ("convert", "turn a model's weights into another library's, bit by bit"),
     "check": ("check", "compare what configuration.json and the card declare with the files"),
     "init": ("init", "write a complete configuration.json from what the files say"),
     "scan": ("scan", "classify every model below a folder"),
@@ -48,7 +49,7 @@ COMMANDS = {
 }
 
 #: Commands whose garbage is worth collecting; the others end before it matters.
-_LONG = frozenset(("run", "download", "export", "scan", "demo"))
+_LONG = frozenset(("run", "download", "export", "convert", "scan", "demo"))
 
 EXAMPLES = """\
 examples:

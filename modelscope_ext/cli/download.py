@@ -19,8 +19,7 @@ EXAMPLES = """\
 examples:
   modelscope-ext download org/model --dry-run          # what would be fetched, and what would not
   modelscope-ext download hf:org/model --variant fp16
-  modelscope-ext download org/model --include "*.json" --local-dir ./model
-  cd "$(modelscope-ext download org/model)\""""
+  modelscope-ext download org/model --include "*.json" --local-dir ./model"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ import platform
 import re
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from modelscope_ext import __version__
 from modelscope_ext.cli import exits
@@ -18,6 +19,7 @@ __all__ = ["EXAMPLES", "configure", "run", "settings"]
 EXAMPLES = """\
 examples:
   modelscope-ext env
+  modelscope-ext env --kernels
   modelscope-ext env --json"""
 
 #: Distributions worth naming in a report -> the oldest version without a known hole, or an empty string.
@@ -49,7 +51,12 @@ _USER = re.compile(r"//[^/@\s]+@")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Take no arguments beyond the common ones."""
+    """Add the arguments."""
+    parser.add_argument(
+        "--kernels",
+        action="store_true",
+        help="import MindSpore and try which of its kernels are missing on a CPU and replaced (some ten seconds)",
+    )
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
@@ -64,9 +71,10 @@ def run(args: argparse.Namespace, output: Output) -> int:
     installed = _libraries()
     variables = settings(os.environ)
     network, hubs = _network(), _hubs()
+    kernels = _kernels(args.kernels) if installed["mindspore"]["version"] else {}
     if output.json:
         document = {"system": system, "libraries": installed, "network": network, "hubs": hubs, "variables": variables}
-        output.document(document)
+        output.document({**document, "mindspore_cpu": kernels})
         return exits.OK
     output.heading("system")
     output.table(list(system.items()), styles=("dim",))
@@ -77,6 +85,9 @@ def run(args: argparse.Namespace, output: Output) -> int:
     output.heading("hubs")
     output.table(list(network.items()), styles=("dim",))
     output.table([(title, *row.values()) for title, row in hubs.items()], styles=("", "cyan", "", "dim"))
+    if kernels:
+        output.heading("MindSpore on a CPU")
+        output.table([(name, str(value)) for name, value in kernels.items()], styles=("dim",))
     output.heading("settings")
     output.table(list(variables.items()) or [("(none set)",)], styles=("dim",))
     return exits.OK
@@ -133,6 +144,27 @@ def _libraries() -> dict[str, dict[str, str | None]]:
         patched = version and name in PATCHED and version.startswith(PATCHED[name])
         rows[name] = {"version": version, "note": _BELOW.format(floor) if old and not patched else ""}
     return rows
+
+
+def _kernels(tried: bool) -> dict[str, Any]:
+    """Return what stands ready for kernels that MindSpore lacks on a CPU, and with `tried` which of it is in use."""
+    from modelscope_ext.models.backends._mindspore.kernels import all_rows
+
+    if not tried:
+        return {"replacements": len(all_rows()), "in use": "not tried: pass --kernels"}
+    from modelscope_ext.models.backends._mindspore import cpu, device
+    from modelscope_ext.models.backends._mindspore.quiet import loading
+
+    with loading():
+        if device.start() != "cpu":
+            return {"replacements": len(all_rows()), "in use": "none: MindSpore runs on an Ascend card here"}
+        report = cpu.probe()
+    return {
+        "replacements": len(all_rows()),
+        "in use": len(report.replaced),
+        **{f"replaced {name}": said for name, said in report.replaced.items()},
+        **{f"unclear {name}": said for name, said in report.unclear.items()},
+    }
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from modelscope_ext.cli import exits
 from modelscope_ext.cli.options import add_model, resolve_keywords
 from modelscope_ext.cli.output import Output, size
+from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
     from modelscope_ext.models.resolution import Finding, Reason, Resolution
@@ -75,7 +76,10 @@ def facts(resolution: Resolution) -> list[tuple[str, str]]:
 
         known = "recognised; no loader here yet" if library(backend) else "unknown here; pass --backend"
         backend = f"{backend} ({known})"
+    source = resolution.source
+    at = f"{source.hub}, at {printable(source.commit)}" if source.commit else source.hub
     return [
+        *([("hub", at)] if source.repo else []),
         ("framework", resolution.framework or "unknown"),
         ("backend", backend),
         ("tasks", ", ".join(tasks) or "unknown; pass --task"),

@@ -13,10 +13,13 @@ from modelscope_ext.utils.text import printable
 __all__ = ["EXAMPLES", "configure", "run"]
 
 EXAMPLES = """\
+to load it:
+  from modelscope_ext import pipeline
+  pipe = pipeline(lock="model.lock.json")
+
 examples:
   modelscope-ext lock org/model -o model.lock.json
-  modelscope-ext lock ./my-model > model.lock.json
-  python -c "from modelscope_ext import pipeline; pipeline(lock='model.lock.json')\""""
+  modelscope-ext lock ./my-model > model.lock.json"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Hugging Face, through `huggingface_hub` (0.36 and 2.x).
+"""Hugging Face, through `huggingface_hub` (0.31 to 2.x).
 
 A listing is one request (`HfApi.model_info` with the files' metadata), which also says the commit. The client's
 settings are read here at call time: the client itself reads most of them once, when it is imported.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -134,7 +135,8 @@ def _files(asked: Asked, access: Access) -> tuple[Any, list[Row]]:
     info = api.model_info(asked.repo, revision=asked.revision, files_metadata=True, timeout=_STEP)
     commit, siblings = getattr(info, "sha", None), getattr(info, "siblings", None) or ()
     if isinstance(commit, str) and any(getattr(one, "size", None) is None for one in siblings):
-        siblings = [one for one in api.list_repo_tree(asked.repo, revision=commit, recursive=True) if _is_file(one)]
+        entries = filter(_is_file, api.list_repo_tree(asked.repo, revision=commit, recursive=True))
+        siblings = list(islice(entries, access.limits.files + 1))  # pages without end are no listing
     return commit, [_row(one) for one in siblings]
 
 

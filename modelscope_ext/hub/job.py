@@ -152,6 +152,11 @@ class Job:
             try:
                 partial.sync()
                 self._published(partial.file, partial)
+            except BaseException:
+                for other in ready:
+                    other.leave()
+                ready.clear()
+                raise
             finally:
                 partial.leave()
 

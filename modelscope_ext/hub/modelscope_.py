@@ -9,6 +9,7 @@ it.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from modelscope_ext.errors import LimitExceeded
 from modelscope_ext.hub import failures
 from modelscope_ext.hub.client import Row, checked, need
 from modelscope_ext.hub.digest import verify_file
@@ -56,7 +58,8 @@ class ModelScope:
         except Exception as error:
             raise self._failure(error, asked, access) from error
         found = Listing(self.name, repo, revision, _commit(rows) or revision)
-        return checked(found, (_row(row) for row in rows if not _is_folder(row)), asked, access.limits)
+        found = checked(found, (_row(row) for row in rows if not _is_folder(row)), asked, access.limits)
+        return replace(found, left_out=(*found.left_out, *_cut_short(rows, asked)))
 
     def address(self, listing: Listing, file: HubFile, access: Access) -> Address:
         """Return where the body of `file` is."""
@@ -134,6 +137,22 @@ def _rows(asked: Asked, access: Access) -> list[Any]:
     # `HubApi.list_repo_files` makes records of the entries, without the commits.
     rows = _api(access).legacy.list_repo_files(asked.repo, "model", revision=asked.revision)
     return [row for row in rows if isinstance(row, Mapping)]
+
+
+def _cut_short(rows: list[Any], asked: Asked) -> Iterator[tuple[str, str]]:
+    """Yield the folders of which the hub lists no more than a part, without saying so.
+
+    Raises:
+        LimitExceeded: That is the repo's own folder: nobody knows what is in it.
+    """
+    from modelscope_hub import constants
+
+    most = constants.REPO_FILES_TRUNCATION_LIMIT
+    folders = Counter(str(row.get("Path")).rpartition("/")[0] for row in rows)
+    for folder in sorted(name for name, count in folders.items() if count >= most):
+        if not folder:
+            raise LimitExceeded(f"{asked}: its folder holds {most} files or more, of which the hub lists no more.")
+        yield folder, f"it holds {most} files or more, and the hub lists no more of a folder"
 
 
 def _is_folder(row: Mapping[str, Any]) -> bool:

@@ -72,9 +72,10 @@ letters, digits, '_', '-' and '.'. Nothing was asked.
     well_formed = _REPO.fullmatch(text) or (bare and _BARE.fullmatch(text))
     # An owner's "--" could not be told from the "--" that stands for "/" in the names of the clients' folders.
     if not well_formed or ".." in text or "--" in text.partition("/")[0] or text.lower().endswith(".git"):
+        at = " A branch, tag or commit is passed as revision=." if "@" in text else ""
         raise OptionError(
             f"{printable(repr(text))} is no id of a model on {hub}; expected org/name, of letters, digits, '_', '-' and"
-            " '.'. Nothing was asked."
+            f" '.'.{at} Nothing was asked."
         )
     return text
 

@@ -235,7 +235,7 @@ class _Reader:
     def _block(self, file: HubFile, number: int) -> bytes | None:
         key = (file.name, number)
         if key not in self._blocks:
-            kept = self.store.block(self.remote.listing, file, number)
+            kept = self.store.block(self.remote.asked.endpoint, self.remote.listing, file, number)
             if kept is not None:
                 self._blocks[key] = kept
         return self._blocks.get(key)
@@ -256,7 +256,7 @@ class _Reader:
         for number in range(first, last + 1):
             block = data[(number - first) * BLOCK :][:BLOCK]
             self._blocks[file.name, number] = block
-            self.store.keep_block(self.remote.listing, file, number, block)
+            self.store.keep_block(self.remote.asked.endpoint, self.remote.listing, file, number, block)
 
     def _ask(self, file: HubFile, action: Any, deadline: Deadline) -> bytes:
         """Return what `action` returns; whatever it raises becomes an error of ours."""

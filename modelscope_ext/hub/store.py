@@ -66,16 +66,16 @@ class Store:
         if name and len(data) <= _LARGEST:
             self._write(("files", name[:2], name), data)
 
-    def block(self, listing: Listing, file: HubFile, number: int) -> bytes | None:
-        """Return one block of a large file."""
-        name = _name_of(listing, file)
+    def block(self, endpoint: str, listing: Listing, file: HubFile, number: int) -> bytes | None:
+        """Return one block of a large file, as this hub sent it: part of a file cannot be checked."""
+        name = _name_of(endpoint, listing, file)
         data = self._read(("blocks", name[:2], name, str(number)), BLOCK) if name else None
         expected = min(BLOCK, file.size - number * BLOCK)
         return data if data is not None and len(data) == expected else None
 
-    def keep_block(self, listing: Listing, file: HubFile, number: int, data: bytes) -> None:
+    def keep_block(self, endpoint: str, listing: Listing, file: HubFile, number: int, data: bytes) -> None:
         """Keep one block of a large file."""
-        name = _name_of(listing, file)
+        name = _name_of(endpoint, listing, file)
         if name:
             self._write(("blocks", name[:2], name, str(number)), data)
 
@@ -126,12 +126,12 @@ def _place(hub: str, endpoint: str, repo: str) -> tuple[str, ...]:
     return "listings", _digest(f"{hub}\n{endpoint}\n{repo}")
 
 
-def _name_of(listing: Listing, file: HubFile) -> str | None:
-    """Return what names the bytes of a file for good: its hash, or else its place at a commit."""
+def _name_of(endpoint: str, listing: Listing, file: HubFile) -> str | None:
+    """Return what names a file of one hub for good, or None where a branch may move under its name."""
     known = content_id(file)
-    if known is None and COMMIT.fullmatch(listing.commit):
-        return _digest("\n".join((listing.hub, listing.repo, listing.commit, file.name)))
-    return known
+    if known is None and not COMMIT.fullmatch(listing.commit):
+        return None
+    return _digest("\n".join((listing.hub, endpoint, listing.repo, listing.commit, file.name, known or "")))
 
 
 def _listing(data: bytes, hub: str, repo: str, revision: str, commit: str) -> Listing | None:

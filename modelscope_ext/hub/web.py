@@ -8,6 +8,7 @@ its connections.
 from __future__ import annotations
 
 import re
+import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -58,6 +59,7 @@ class Web:
 
     def __init__(self) -> None:
         self._session: requests.Session | None = None
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Web:
         return self
@@ -73,19 +75,10 @@ class Web:
 
     def session(self) -> requests.Session:
         """Return the session: proxies and certificates as the environment says, no cookies, no password files."""
-        if self._session is None:
-            import requests
-            from requests.adapters import HTTPAdapter
-
-            session = requests.Session()
-            session.auth = _as_it_is
-            session.cookies.set_policy(_no_cookies())
-            session.headers.clear()
-            adapter = HTTPAdapter(pool_connections=8, pool_maxsize=16, max_retries=0)
-            session.mount("https://", adapter)
-            session.mount("http://", adapter)
-            self._session = session
-        return self._session
+        with self._lock:
+            if self._session is None:
+                self._session = _new_session()
+            return self._session
 
     def read(self, address: Address, start: int, length: int) -> bytes:
         """Return bytes of a file, in one request and its redirects.
@@ -187,6 +180,20 @@ class Web:
 
 #: Headers that another host may see.
 _NEUTRAL = ("User-Agent", "Accept-Encoding", "Range")
+
+
+def _new_session() -> requests.Session:
+    import requests
+    from requests.adapters import HTTPAdapter
+
+    session = requests.Session()
+    session.auth = _as_it_is
+    session.cookies.set_policy(_no_cookies())
+    session.headers.clear()
+    adapter = HTTPAdapter(pool_connections=8, pool_maxsize=16, max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
 
 
 def _as_it_is(request: Any) -> Any:

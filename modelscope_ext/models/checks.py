@@ -20,9 +20,12 @@ from modelscope_ext.models.resolution import Resolution
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from modelscope_ext.metadata.evidence import Evidence
     from modelscope_ext.metadata.snapshot import Snapshot
     from modelscope_ext.utils.entry import Entry
+    from modelscope_ext.utils.requirement import Check
 
 __all__ = [
     "Choice",
@@ -142,7 +145,7 @@ def check_needs(resolution: Resolution) -> None:
     if not bad:
         return
     source = printable(str(resolution.source))
-    lines = "\n".join(f"  {check}" for check in bad)
+    lines = "\n".join(f"  {line}" for line in _told(bad))
     if any(check.problem == "invalid" for check in bad):
         raise ConfigError(
             f"{source}: configuration.json: requirement_dependency: expected requirements such as 'transformers>=5.3':"
@@ -153,6 +156,18 @@ def check_needs(resolution: Resolution) -> None:
         raise RequirementConflict(f"{source} cannot be loaded in this environment:\n{lines}")
     advice = f"\nInstall it with: {command}" if command else ""
     raise MissingRequirement(f"{source} ({resolution.backend}) needs what is not installed:\n{lines}{advice}")
+
+
+def _told(bad: list[Check]) -> Iterator[str]:
+    """Yield a line for each; where packages cannot live here, what is merely missing is no advice for here."""
+    conflict = any(check.problem == "conflict" for check in bad)
+    told: set[str] = set()
+    for check in bad:
+        line = str(check)
+        if check.advice in told or (conflict and check.problem not in ("conflict", "invalid", "refused")):
+            line = line.removesuffix(check.advice).rstrip()
+        told.add(check.advice)
+        yield line
 
 
 def check_options(request: Request, choice: Choice) -> None:

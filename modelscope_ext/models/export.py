@@ -9,10 +9,7 @@ nothing behind.
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -28,6 +25,7 @@ from modelscope_ext.errors import (
 from modelscope_ext.models.base import Model
 from modelscope_ext.models.hooks import library_errors
 from modelscope_ext.models.outputs import difference
+from modelscope_ext.utils.new_folder import publish, staging, target_folder
 from modelscope_ext.utils.record import Record
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
@@ -118,7 +116,7 @@ def export(
         BackendNotLoadable: No backend writes this model in this format, and why.
         ModelScopeExtError: The copy differs from the original; nothing was written.
     """
-    target = _target(output, overwrite)
+    target = target_folder(output, overwrite=overwrite, mark=_MARK, what="export")
     _check_numbers(opset, tolerance)
     given = isinstance(model, Model)
     decided = model.resolution if given else _decided(model, task, keywords)
@@ -135,40 +133,17 @@ def export(
     elif keywords:
         raise OptionError(f"the model is loaded already: {listing(keywords)} would change nothing; leave them out")
     try:
-        with library_errors(f"{engine.name} failed to export {wanted} to {to}"), _staging(target) as folder:
+        with library_errors(f"{engine.name} failed to export {wanted} to {to}"), staging(target) as folder:
             exported = engine.export(model._loaded, wanted, to, folder, opset=opset, tolerance=tolerance)
             also = [name for name in exported.tasks[1:] if name in model.tasks]
             exported = replace(exported, tasks=(exported.tasks[0], *also))
             worst = _published_checks(model, exported, folder, tolerance)
             result = _result(target, folder, to, exported, worst, tolerance)
-            _publish(folder, target)
+            publish(folder, target)
         return result
     finally:
         if not given:
             model.close()
-
-
-def _target(output: str | PathLike[str], overwrite: bool) -> Path:
-    """Return the folder to make, after the checks that need nothing but a look at it."""
-    if not isinstance(output, str | PathLike) or not str(output):
-        raise OptionError(f"output: expected a folder (a str or Path), got {printable(repr(output))}")
-    target = Path(output).absolute()
-    if not target.parent.is_dir():
-        raise OptionError(f"{printable(str(target.parent))} is not there; make it first, the export goes into it")
-    if not (target.exists() or target.is_symlink()):
-        return target
-    if target.is_symlink() or not target.is_dir():
-        raise OptionError(f"{printable(str(target))} is there and is no folder; give another name")
-    if not any(target.iterdir()):
-        return target
-    if not overwrite:
-        raise OptionError(f"{printable(str(target))} is there already; pass overwrite=True (--overwrite) to replace it")
-    if not (target / _MARK).is_file():
-        raise OptionError(
-            f"{printable(str(target))} is there and is not an earlier export (it has no {_MARK}), so it is not "
-            "replaced; give another name"
-        )
-    return target
 
 
 #: What every export leaves in its folder: which exporter, from what, and how close; the sign of an earlier export.
@@ -239,17 +214,6 @@ def _task(decided: Resolution | None, task: str | None) -> str:
     if wanted is None:
         raise OptionError("nothing says what the model is for: pass task=, e.g. 'text-classification'")
     return wanted
-
-
-@contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `target`; whatever ends the block, it is gone afterwards, unless it was renamed."""
-    folder = target.with_name(f".{target.name[:100]}.{os.getpid():x}{os.urandom(4).hex()}.tmp")
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _published_checks(model: Model, exported: Exported, folder: Path, tolerance: float) -> float:
@@ -352,18 +316,3 @@ def _mark(folder: Path, result: Export) -> None:
 
     said = {k: v for k, v in result.to_dict().items() if k not in ("path", "files", "bytes")}
     (folder / _MARK).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
-
-
-def _publish(folder: Path, target: Path) -> None:
-    """Rename the finished folder into place; an earlier export goes only when the new one stands."""
-    if not target.exists():
-        folder.rename(target)
-        return
-    old = folder.with_suffix(".old")
-    target.rename(old)
-    try:
-        folder.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

@@ -17,10 +17,23 @@ from modelscope_ext.utils import bounded
 from modelscope_ext.utils.record import Record
 from modelscope_ext.utils.text import printable
 
-__all__ = ["Header", "Read", "Tensor", "ckpt_header", "gguf_header", "read_header", "safetensors_header"]
+__all__ = [
+    "Header",
+    "Read",
+    "Spans",
+    "Tensor",
+    "ckpt_header",
+    "gguf_header",
+    "read_header",
+    "safetensors_header",
+    "safetensors_spans",
+]
 
 #: Reads bytes: first byte, number of bytes at most.
 Read = Callable[[int, int], bytes]
+
+#: Where the bytes of each tensor lie in a file: one or more pieces in order, each its first byte and its length.
+Spans = Mapping[str, tuple[tuple[int, int], ...]]
 
 #: Bits of one element, by dtype.
 BITS: Mapping[str, int] = {
@@ -103,6 +116,20 @@ def safetensors_header(
         >>> safetensors_header(lambda start, count: data[start:start + count], len(data), file="m").tensors["w"].shape
         (2,)
     """
+    return safetensors_spans(read, size, file=file, limits=limits, source=source)[0]
+
+
+def safetensors_spans(
+    read: Read, size: int, *, file: str, limits: Limits = DEFAULT_LIMITS, source: str | None = None
+) -> tuple[Header, Spans]:
+    """Return what `safetensors_header` does, and where each tensor's bytes lie.
+
+    Example:
+        >>> text = b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+        >>> data = len(text).to_bytes(8, "little") + text + bytes(8)
+        >>> safetensors_spans(lambda start, count: data[start:start + count], len(data), file="m")[1]
+        {'w': ((62, 8),)}
+    """
     check = _Checker(file, source, limits)
     head = read(0, 16)
     if len(head) < 8:
@@ -132,7 +159,8 @@ def safetensors_header(
     spans: list[tuple[int, int, str]] = []
     tensors = {name: check.tensor(name, entry, spans) for name, entry in document.items()}
     check.cover(spans, size - 8 - length)
-    return Header("safetensors", metadata, tensors)
+    places = {name: ((8 + length + begin, end - begin),) for begin, end, name in spans}
+    return Header("safetensors", metadata, tensors), places
 
 
 class _Checker:

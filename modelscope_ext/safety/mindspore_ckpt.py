@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping
 from typing import NoReturn
 
 from modelscope_ext.errors import LimitExceeded, MalformedMetadata
-from modelscope_ext.safety.headers import Header, Read, Tensor
+from modelscope_ext.safety.headers import Header, Read, Spans, Tensor
 from modelscope_ext.safety.limits import DEFAULT_LIMITS, Limits
 from modelscope_ext.safety.paths import fault_of
 from modelscope_ext.utils.text import printable
 
-__all__ = ["ckpt_header"]
+__all__ = ["ITEM_BYTES", "ckpt_header", "ckpt_spans"]
 
 #: Tensor type -> bytes of one element.
-_ITEM_BYTES: Mapping[str, int] = {
+ITEM_BYTES: Mapping[str, int] = {
     "Bool": 1, "Int8": 1, "UInt8": 1, "Int16": 2, "UInt16": 2, "Float16": 2, "BFloat16": 2, "Int32": 4, "UInt32": 4,
     "Float32": 4, "Int64": 8, "UInt64": 8, "Float64": 8, "Int4": 1, "Complex64": 8, "Complex128": 16, "HiFloat8": 1,
     "Float8E4M3FN": 1, "Float8E5M2": 1,
@@ -54,7 +54,24 @@ def ckpt_header(
         >>> ckpt_header(lambda start, n: data[start:start + n], len(data), file="m.ckpt").tensors["w"]
         Tensor(dtype='Float32', shape=(2,))
     """
-    return _Walker(read, size, file, limits, source).header()
+    return ckpt_spans(read, size, file=file, limits=limits, source=source)[0]
+
+
+def ckpt_spans(
+    read: Read, size: int, *, file: str, limits: Limits = DEFAULT_LIMITS, source: str | None = None
+) -> tuple[Header, Spans]:
+    """Return what `ckpt_header` does, and where each parameter's bytes lie; MindSpore cuts large ones into pieces.
+
+    Example:
+        >>> tensor = bytes([8, 2]) + bytes([18, 7]) + b"Float32" + bytes([26, 8]) + bytes(8)
+        >>> value = bytes([10, 1]) + b"w" + bytes([18, len(tensor)]) + tensor
+        >>> data = bytes([10, len(value)]) + value
+        >>> ckpt_spans(lambda start, n: data[start:start + n], len(data), file="m.ckpt")[1]
+        {'w': ((20, 8),)}
+    """
+    walker = _Walker(read, size, file, limits, source)
+    header = walker.header()
+    return header, {name: tuple(pieces) for name, pieces in walker.spans.items()}
 
 
 class _Walker:
@@ -66,11 +83,11 @@ class _Walker:
         self.source = source
         self.block = b""
         self.block_start = 0
+        self.spans: dict[str, list[tuple[int, int]]] = {}
 
     def header(self) -> Header:
         end = self.end()
         shapes: dict[str, Tensor] = {}
-        contents: dict[str, int] = {}
         last = None
         for pieces, (number, wire, start, length) in enumerate(self.fields(0, end)):
             if number != 1 or wire != _BYTES:
@@ -81,12 +98,12 @@ class _Walker:
             if name in shapes and (name != last or shapes[name] != tensor):
                 self.refuse(f"the parameter {printable(name)!r} appears twice")
             shapes[name] = tensor
-            contents[name] = contents.get(name, 0) + content
+            self.spans.setdefault(name, []).extend(content)
             last = name
         if not shapes:
             self.refuse("no parameters in it")
         for name, tensor in shapes.items():
-            self.compare(name, tensor, contents[name])
+            self.compare(name, tensor, sum(length for _, length in self.spans[name]))
         return Header("mindspore", {}, shapes)
 
     def end(self) -> int:
@@ -95,10 +112,10 @@ class _Walker:
         at = tail.rfind(_TRAILER)
         return self.size - len(tail) + at if at >= 0 else self.size
 
-    def value(self, start: int, end: int) -> tuple[str, Tensor, int]:
-        """Return name, dtype and shape, and bytes of content of one value."""
+    def value(self, start: int, end: int) -> tuple[str, Tensor, list[tuple[int, int]]]:
+        """Return name, dtype and shape, and the pieces of content of one value."""
         name: str | None = None
-        tensor: tuple[Tensor, int] | None = None
+        tensor: tuple[Tensor, list[tuple[int, int]]] | None = None
         for number, wire, at, length in self.fields(start, end):
             if number == 1 and wire == _BYTES and name is None:
                 name = self.name(at, length)
@@ -110,10 +127,10 @@ class _Walker:
             self.refuse("a parameter without a name or a tensor")
         return name, *tensor
 
-    def tensor(self, start: int, end: int) -> tuple[Tensor, int]:
+    def tensor(self, start: int, end: int) -> tuple[Tensor, list[tuple[int, int]]]:
         shape: list[int] = []
         dtype: str | None = None
-        content = 0
+        content: list[tuple[int, int]] = []
         for number, wire, at, length in self.fields(start, end):
             if number == 1 and wire == _VARINT:
                 shape.append(at)
@@ -122,7 +139,7 @@ class _Walker:
             elif number == 2 and wire == _BYTES and length <= 64 and dtype is None:
                 dtype = self.take(at, length).decode("ascii", "replace")
             elif number == 3 and wire == _BYTES:
-                content += length
+                content.append((at, length))
             else:
                 self.refuse(f"a tensor with an unknown field {number}")
             if len(shape) > _MOST_DIMENSIONS:
@@ -135,7 +152,7 @@ class _Walker:
         """Check that a shape and its bytes agree; a scalar is written with the shape (0,)."""
         if any(side > self.limits.elements for side in tensor.shape) or tensor.elements > self.limits.elements:
             self.beyond(f"parameter {printable(name)!r} of shape {printable(tensor.shape)}", "elements")
-        item = _ITEM_BYTES.get(tensor.dtype)
+        item = ITEM_BYTES.get(tensor.dtype)
         if item is None:  # strings and the like, which carry no shape
             return
         elements = 1 if tensor.shape == (0,) and content else tensor.elements

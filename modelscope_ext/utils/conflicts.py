@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from modelscope_ext.utils.distributions import installed
 from modelscope_ext.utils.record import Record
 
-__all__ = ["CONFLICTS", "OLDER_LINES", "PROVIDERS", "Conflict", "Pin", "admits", "conflict_between", "conflict_of"]
+__all__ = [
+    "CONFLICTS", "OLDER_LINES", "PROVIDERS", "Conflict", "Pin", "admits", "advice_of_companions", "conflict_between",
+    "conflict_of",
+]  # fmt: skip
 
 _OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
 _ONNXRUNTIME = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-cann")
@@ -170,6 +173,23 @@ def conflict_between(wanted: Mapping[str, str]) -> dict[str, str]:
             if both and not admits(wanted[other], pin.works):
                 found[row.package] = found[other] = row.text()
     return found
+
+
+def advice_of_companions(conflicting: Iterable[str]) -> dict[str, str]:
+    """Return package -> what to do, for packages in conflict that another one in conflict needs as they are not.
+
+    One new environment settles both, and it is the other one's: transformers is too new here because of mindone.
+
+    Args:
+        conflicting: Normalised names.
+
+    Example:
+        >>> list(advice_of_companions(["mindone", "transformers", "torch"]))
+        ['transformers']
+    """
+    names = set(conflicting)
+    rows = [row for row in CONFLICTS if row.package in names]
+    return {other: row.text() for row in rows for other in row.needs if other in names}
 
 
 def admits(specifier: str, version: str) -> bool:

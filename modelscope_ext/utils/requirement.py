@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from modelscope_ext.utils.conflicts import PROVIDERS, conflict_between, conflict_of
+from modelscope_ext.utils.conflicts import PROVIDERS, advice_of_companions, conflict_between, conflict_of
 from modelscope_ext.utils.distributions import Distribution, canonical_name, installed, requires
 from modelscope_ext.utils.record import Record
 from modelscope_ext.utils.text import printable
@@ -138,8 +138,13 @@ def check_requirements(specs: Iterable[str]) -> tuple[Check, ...]:
     for name, several in bounds.items():
         if len(several) > 1 and wanted[name] and _impossible(wanted[name]):
             between.setdefault(name, f"No version of {name} is {wanted[name]}; mend the list.")
-    return tuple(
+    checks = tuple(
         replace(check, ok=False, problem="conflict", advice=between[check.name]) if check.name in between else check
+        for check in checks
+    )
+    apart = advice_of_companions(check.name for check in checks if check.problem == "conflict")
+    return tuple(
+        replace(check, advice=apart[check.name]) if check.problem == "conflict" and check.name in apart else check
         for check in checks
     )
 
@@ -147,11 +152,16 @@ def check_requirements(specs: Iterable[str]) -> tuple[Check, ...]:
 def install_command(checks: Iterable[Check]) -> str:
     """Return the one pip command that installs what is missing, too old or too new; empty when nothing would help.
 
+    Where packages cannot live here nothing does: they need an environment of their own.
+
     Example:
         >>> install_command(check_requirements(["no-such-package-here>=2", "PIL-no-such"]))
         'pip install "no-such-package-here>=2" pil-no-such'
     """
-    wanted = dict.fromkeys(_argument(check) for check in checks if not check.ok and check.advice.startswith("pip "))
+    bad = [check for check in checks if not check.ok]
+    if any(check.problem == "conflict" for check in bad):
+        return ""
+    wanted = dict.fromkeys(_argument(check) for check in bad if check.advice.startswith("pip "))
     return f"pip install {' '.join(wanted)}" if wanted else ""
 
 

@@ -1,5 +1,7 @@
 """The examples of every ``--help`` are run as they stand, with real folders in the place of their paths."""
 
+import io
+import json
 import shlex
 from importlib import import_module
 
@@ -7,6 +9,8 @@ import pytest
 
 from modelscope_ext import cli as frame
 from modelscope_ext.data import digits_folder, digits_samples
+from tests.cli.folders import BERT, safetensors
+from tests.conftest import LOOPBACK
 
 #: Example path of `run` -> the tiny model that stands for it, and its task where the files alone do not say it.
 MODELS = {
@@ -32,18 +36,37 @@ def examples(command):
         yield rest[:end], "|" in words[:at]
 
 
-_HEAVY = ("run", "export")
+_HEAVY = ("run", "export", "convert")
 LIGHT = [(a, fed) for command in frame.COMMANDS if command not in _HEAVY for a, fed in examples(command)]
 
 
+@pytest.fixture
+def hubs(hub_server, monkeypatch, tmp_path):
+    """The hubs with the model of the examples, and an empty home."""
+    weights = {name: safetensors() for name in ("model.safetensors", "model.fp16.safetensors")}
+    hub_server.add("org/model", {"config.json": json.dumps(BERT), **weights}, tokens=["s3cret"])
+    for name, value in hub_server.environment("modelscope", "huggingface").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MODELSCOPE_EXT_OFFLINE", "0")
+    for name in ("HF_HOME", "MODELSCOPE_CACHE", "MODELSCOPE_EXT_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("HF_TOKEN", "s3cret")
+    monkeypatch.setenv("MODELSCOPE_API_TOKEN", "s3cret")
+    monkeypatch.chdir(tmp_path)
+    return hub_server
+
+
+@pytest.mark.allow_hosts(LOOPBACK)
 @pytest.mark.parametrize(("arguments", "fed"), LIGHT, ids=[" ".join(a) for a, _ in LIGHT])
-def test_the_example_runs(cli, make_model, arguments, fed):
+def test_the_example_runs(cli, hubs, make_model, monkeypatch, arguments, fed):
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))  # somebody agrees to what is to be pushed
+    monkeypatch.setattr("modelscope_ext.cli.init.is_terminal", lambda stream: True)
     folder = make_model(name="models/one")
     places = {"./my-model": folder, "~/models": folder.parent, "/srv/models": folder.parent}
     places["~/.cache/huggingface/hub"] = folder.parent
     done = cli(*(places.get(word, word) for word in arguments))
     assert done.code == 0, done.err
-    assert done.out or arguments == ["list", "models"]
+    assert done.out or arguments == ["list", "models"] or "-o" in arguments
 
 
 RUN = list(examples("run"))
@@ -52,8 +75,6 @@ RUN = list(examples("run"))
 @pytest.mark.pt
 @pytest.mark.parametrize(("arguments", "fed"), RUN, ids=[" ".join(a[:2]) for a, _ in RUN])
 def test_the_example_of_run_answers(cli, tmp_path, tiny_root, monkeypatch, arguments, fed):
-    import io
-
     from PIL import Image
 
     places = {"cat.png": digits_samples()[0], "dog.png": digits_samples()[1], "./vit": digits_folder()}
@@ -84,4 +105,21 @@ def test_the_example_of_export_writes_a_folder(cli, tmp_path, tiny_root, argumen
     done = cli("export", build(name, tiny_root / "examples" / name), tmp_path / "copy", *arguments[3:])
     assert done.code == 0, done.err
     assert (tmp_path / "copy" / "model.onnx").is_file()
+    assert str(tmp_path / "copy") in done.out
+
+
+CONVERT = [arguments for arguments, _ in examples("convert")]
+
+
+@pytest.mark.parametrize("arguments", CONVERT, ids=[" ".join(arguments) for arguments in CONVERT])
+def test_the_example_of_convert_writes_a_folder(cli, tmp_path, arguments):
+    from tests.tiny import checkpoints
+
+    source = checkpoints.build(tmp_path / "hf", "qwen2" if "qwen2" in arguments[1] else "llama")
+    if arguments[4] == "transformers":
+        assert cli("convert", source, tmp_path / "ms", "--to", "mindformers").code == 0
+        source = tmp_path / "ms"
+    done = cli("convert", source, tmp_path / "copy", *arguments[3:])
+    assert done.code == 0, done.err
+    assert list((tmp_path / "copy").glob("m*.ckpt" if arguments[4] == "mindformers" else "*.safetensors"))
     assert str(tmp_path / "copy") in done.out

@@ -15,7 +15,7 @@ from modelscope_ext.hub.protocol import Access, Hub
 from modelscope_ext.hub.remote import snapshot
 from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.testing.hub_server import HubServer, Request
-from tests.hub.world import World
+from tests.hub.world import STRIPED, World
 
 HUBS = ("modelscope", "huggingface", "openmind")
 
@@ -105,3 +105,12 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (job, retry):
         monkeypatch.setattr(module, "FIRST_WAIT", 0.01)
         monkeypatch.setattr(module, "LONGEST_WAIT", 0.05)
+
+
+@pytest.fixture
+def striped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fetch files from 1 MiB on in several streams, as files from 128 MiB on are fetched."""
+    from modelscope_ext.hub import stripes
+
+    for name in STRIPED:
+        monkeypatch.setattr(stripes, name, STRIPED[name])

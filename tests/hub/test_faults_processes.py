@@ -13,6 +13,7 @@ import time
 import pytest
 
 from modelscope_ext.errors import DiskFull
+from modelscope_ext.hub import stripes
 from modelscope_ext.testing.hub_server import Generated
 from tests.conftest import LOOPBACK
 from tests.hub.world import BIG, FILES, REPO, WEIGHTS, World, bytes_of, child, end, go
@@ -31,10 +32,10 @@ def large(world):
     return world
 
 
-def killed(world, share, how=signal.SIGKILL):
+def killed(world, share, how=signal.SIGKILL, *, striped=False):
     """Start a download, kill it when `share` of the weights has been sent, and return what of them had arrived."""
     world.faults.drip(30_000_000, path=WEIGHTS, route="cdn")
-    process = child(world)
+    process = child(world, striped=striped)
     go(process)
     while world.bodies() < share * LARGE.size:
         assert process.poll() is None, process.communicate()[1]
@@ -46,7 +47,7 @@ def killed(world, share, how=signal.SIGKILL):
         began = time.monotonic()
         while not request.done and time.monotonic() - began < 10:
             time.sleep(0.01)
-    return max((p.stat().st_size for p in world.cache.rglob("*.part") if p.stat().st_size > 100), default=0)
+    return world.arrived()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
@@ -59,8 +60,19 @@ def test_kill_9_and_restart(large, share):
     large.heals()
     again = large.bodies()
     assert again == LARGE.size - arrived, "what had arrived came again"
-    print("sent twice", first - arrived)
     assert first - arrived <= CHUNK
+
+
+@pytest.mark.parametrize("share", [0.2, 0.8])
+def test_kill_9_and_restart_of_several_streams(large, striped, share):
+    arrived = killed(large, share, striped=True)
+    large.check()
+    first = large.bodies()
+    large.faults.clear()
+    large.server.requests.clear()
+    large.heals()
+    assert large.bodies() == LARGE.size - arrived, "what had arrived came again"
+    assert first - arrived <= CHUNK * stripes.STREAMS
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
@@ -134,7 +146,7 @@ def test_a_disk_that_takes_no_more(large, limit):
     assert said.startswith("DiskFull"), said
     assert "sub/model.safetensors" in said or limit == 1
     large.check()
-    arrived = sum(p.stat().st_size for p in large.cache.rglob("*.part") if p.stat().st_size > 100)
+    arrived = large.arrived()
     large.server.requests.clear()
     large.heals()
     assert large.bodies() == LARGE.size - arrived

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
+import os
 import re
 import time
+from pathlib import PureWindowsPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from modelscope_ext.errors import (
     HubError,
@@ -22,7 +28,8 @@ from modelscope_ext.hub.digest import content_id
 from modelscope_ext.hub.protocol import Access
 from modelscope_ext.hub.remote import listing_of
 from modelscope_ext.safety.limits import Limits
-from modelscope_ext.testing.hub_server import HOSTILE_NAMES, Generated
+from modelscope_ext.testing.hub_server import HOSTILE_NAMES, Generated, HubServer
+from tests.conftest import LOOPBACK
 
 WEIGHTS = Generated(3_000_000)
 FILES = {"config.json": "{}", "sub/deep/vocab.txt": "a\nb\n", "model.safetensors": WEIGHTS, "ä b#?%.txt": "x"}
@@ -90,9 +97,8 @@ def test_a_private_repo_is_no_repo_to_a_stranger(served):
     assert [f.name for f in listed(served, token=SECRET).files] == ["config.json"]
 
 
-def test_tokens_come_from_the_clients_variables_and_are_in_no_record(served, monkeypatch):
-    if served.name == "openmind":
-        pytest.skip("its client keeps no token")
+def test_tokens_come_from_the_clients_variables_and_are_in_no_record(main_hub, monkeypatch):
+    served = main_hub  # openMind's client knows no variable
     monkeypatch.setenv({"modelscope": "MODELSCOPE_API_TOKEN", "huggingface": "HF_TOKEN"}[served.name], SECRET)
     served.server.add("org/model", {"config.json": "{}"}, private=True, tokens=[SECRET])
     found = listed(served)
@@ -185,6 +191,29 @@ def test_a_listing_that_contradicts_itself():
     assert (odd.files[0].sha256, odd.files[0].etag) == (None, "a" * 40)
 
 
+def test_a_mirror_that_gives_no_sizes_is_asked_for_the_tree(online):
+    from modelscope_ext.hub.huggingface_ import HuggingFace
+
+    online.add("org/model", FILES)
+    whole = HuggingFace().listing("org/model", None, Access())
+    names = [{"rfilename": file.name} for file in whole.files]
+    body = json.dumps({"id": "org/model", "sha": whole.commit, "siblings": names}).encode()
+    online.faults.status(200, body=body, route="info")
+    assert HuggingFace().listing("org/model", None, Access()) == whole
+    assert online.requests[-1].route == "listing"
+
+
+@given(st.lists(st.tuples(st.text(max_size=30), st.integers()), max_size=6))
+def test_whatever_is_listed_no_name_leads_out(rows):
+    asked = client.Asked(hub_for_messages(), "org/model")
+    with contextlib.suppress(ModelScopeExtError):
+        found = client.checked(EMPTY, [(name, size, None, None) for name, size in rows], asked, Limits())
+        for file in found.files:
+            assert PureWindowsPath("C:/model", file.name).is_relative_to("C:/model")
+            assert not PureWindowsPath(file.name).is_absolute() and not PureWindowsPath(file.name).drive
+            assert os.path.normpath(os.path.join("/model", file.name)) == f"/model/{file.name}" and file.size >= 0
+
+
 def test_more_files_than_a_model_has(online):
     from modelscope_ext.hub.huggingface_ import HuggingFace
 
@@ -194,6 +223,23 @@ def test_more_files_than_a_model_has(online):
         HuggingFace().listing("org/model", None, Access())
     assert time.monotonic() - started < 20
     assert len(HuggingFace().listing("org/model", None, Access(limits=Limits(files=20_000))).files) == 10_001
+
+
+@pytest.mark.allow_hosts(LOOPBACK)
+def test_what_modelscope_lists_only_a_part_of_is_not_taken_for_the_whole():
+    from modelscope_ext.hub.modelscope_ import ModelScope
+
+    with HubServer(hubs=["modelscope"], listing_cap=3000) as server:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MODELSCOPE_ENDPOINT", server.endpoint("modelscope"))
+            many = {f"{n}.txt": "" for n in range(3_100)}
+            server.add("org/folder", {"config.json": "{}"} | {f"data/{name}": "" for name in many})
+            found = ModelScope().listing("org/folder", None, Access())
+            assert found.left_out[0][0] == "data" and "lists no more" in found.left_out[0][1]
+            assert any(file.name == "config.json" for file in found.files)
+            server.add("org/root", many)
+            with pytest.raises(LimitExceeded, match=r"org/root.*lists no more"):
+                ModelScope().listing("org/root", None, Access())
 
 
 STORMS = (429, 500, 502, 503, 504)

@@ -316,6 +316,14 @@ def test_the_newest_commit_of_a_listing_is_what_it_is_pinned_to():
         assert modelscope_._commit(unclear) is None
 
 
+def test_a_listing_of_a_hundred_thousand_files_takes_no_square_of_it():
+    rows = [
+        {"Type": "blob", "Path": f"d{n % 100}/{n}", "CommittedDate": n, "Revision": "a" * 40} for n in range(100_000)
+    ]
+    assert modelscope_._commit(rows) == "a" * 40
+    assert list(modelscope_._cut_short(rows, None)) == []
+
+
 @pytest.mark.parametrize("layout", ["models/org/my___model", "hub/models/org/my___model", "hub/org/my.model",
                                     "hub/org/my___model", "models/org--my.model/snapshots/master"])  # fmt: skip
 def test_older_layouts_of_modelscopes_cache(online, tmp_path, layout):

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from modelscope_ext.hub import hubs
-from modelscope_ext.hub.download import download
+from modelscope_ext.hub.download import download, work_to_do
 from modelscope_ext.hub.protocol import Access
 from modelscope_ext.hub.remote import listing_of
 from modelscope_ext.testing.hub_server import Generated, HubServer
@@ -18,6 +18,8 @@ REPO = "org/model"
 BIG = Generated(5_000_000)
 WEIGHTS = "sub/model.safetensors"
 FILES = {"README.md": "# A model\n", "config.json": "{}", "empty.txt": "", "sub/deep/vocab.txt": "a\nb\n", WEIGHTS: BIG}
+#: What makes a file of a few MiB a large one.
+STRIPED = {"LARGE": 2**20, "_STRIPE": 2**20}
 #: Files that are no content: locks, notes, and which commit a branch was at.
 _NOTES = (".lock", "verified.json", "CACHEDIR.TAG", ".gitignore")
 
@@ -62,6 +64,10 @@ class World:
     def _access(self, changes):
         return Access(**{"cache_dir": self.cache, **changes})
 
+    def arrived(self):
+        """Bytes of the weights that a download which did not end has left."""
+        return work_to_do(self.hub, self.hub.listing(REPO, None, self.access), [WEIGHTS], self.access).arrived
+
     def bodies(self, file=WEIGHTS):
         """Bytes of a file that were sent since the requests were last cleared."""
         answers = [r for r in self.server.requests if r.file == file and r.route in ("file", "cdn")]
@@ -105,7 +111,11 @@ class World:
         for name, content in self.files.items():
             assert (folder / name).read_bytes() == bytes_of(content), name
         self.check()
-        left = [p for p in self.cache.rglob("*") if p.name.endswith((".part", ".tmp", ".copy", ".incomplete"))]
+        left = [
+            p
+            for p in self.cache.rglob("*")
+            if p.name.endswith((".part", ".stripes", ".map", ".tmp", ".copy", ".incomplete"))
+        ]
         assert left == []
         return folder
 
@@ -119,9 +129,12 @@ for setting in arg["limits"]:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (setting, resource.RLIM_INFINITY))
 from modelscope_ext.errors import ModelScopeExtError
+from modelscope_ext.hub import stripes
 from modelscope_ext.hub.download import download
 from modelscope_ext.hub.hubs import hub_of
 from modelscope_ext.hub.protocol import Access
+for name, value in arg["striped"].items():
+    setattr(stripes, name, value)
 hub, access = hub_of(arg["hub"]), Access(cache_dir=Path(arg["cache"]))
 listing = hub.listing(arg["repo"], None, access)
 print("listed", flush=True)
@@ -135,9 +148,10 @@ else:
 """
 
 
-def child(world, *, cache=None, limit=None):
+def child(world, *, limit=None, striped=False):
     """Start a process that lists the repo, says so, waits for a line, and fetches it."""
-    arg = {"hub": world.name, "repo": REPO, "cache": str(cache or world.cache), "limits": [limit] if limit else []}
+    arg = {"hub": world.name, "repo": REPO, "cache": str(world.cache), "limits": [limit] if limit else []}
+    arg["striped"] = STRIPED if striped else {}
     environment = {**os.environ, **world.environment, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, json.dumps(arg)],

@@ -39,7 +39,7 @@ def test_a_paragraph_for_each_field_with_file_and_key() -> None:
         "tasks: sentence-similarity, fill-mask",
         "model type: bert",
         "weights: safetensors, 1 file(s), 1,200 bytes: model.safetensors",
-        "requirements: transformers>=5.3, torch>=2.10",
+        "requirements: transformers>=4.57.1, torch>=2.10",
         "alternatives:",
     ]
     assert paragraphs[3].splitlines()[1:] == [

@@ -219,7 +219,7 @@ def test_an_interrupted_export_leaves_what_was_there(tiny, tmp_path, monkeypatch
     def stop(*_):
         raise error
 
-    monkeypatch.setattr(module, "_publish", stop)
+    monkeypatch.setattr(module, "publish", stop)
     with pytest.raises(ModelScopeExtError if error is RuntimeError else error):
         export(str(tiny("text-classification", 1)), target, overwrite=True)
     assert left(tmp_path) == ["copy"]

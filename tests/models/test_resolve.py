@@ -186,7 +186,7 @@ class TestFrameworkAndTies:
                 "configuration.json": {"framework": "mindspore", "task": "chat"},
             }
         )
-        assert (info.backend, info.framework, info.loadable) == ("mindone", "mindspore", False)
+        assert (info.backend, info.framework, info.loadable) == ("mindone", "mindspore", True)
 
     def test_the_argument_does_it_too(self) -> None:
         info = of({"config.json": LLM, "model.safetensors": 9}, framework="MindSpore")

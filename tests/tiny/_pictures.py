@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-
-def clip_tokenizer():
-    """Return CLIP's tokenizer over single bytes, without a merge."""
-    from tokenizers import pre_tokenizers
-    from transformers import CLIPTokenizer
-
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    order = [*alphabet, *(f"{one}</w>" for one in alphabet), "<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={token: i for i, token in enumerate(order)}, merges=[], model_max_length=32)
+from tests.tiny._words import clip_tokenizer
 
 
 def clip_config(**options):

@@ -31,9 +31,50 @@ def wordpiece_vocab() -> dict[str, int]:
 
 def bert_tokenizer(**options):
     """Return a fast BERT tokenizer of 156 pieces."""
+    options = {"model_max_length": 64, **options}
+    if before_five():
+        return from_files("BertTokenizerFast", {"vocab_file": ("vocab.txt", "\n".join(wordpiece_vocab()))}, **options)
     from transformers import BertTokenizer
 
-    return BertTokenizer(vocab=wordpiece_vocab(), model_max_length=options.pop("model_max_length", 64), **options)
+    return BertTokenizer(vocab=wordpiece_vocab(), **options)
+
+
+def before_five():
+    """Whether transformers makes its tokenizers of files (4), not of dicts (5)."""
+    import transformers
+
+    return transformers.__version__.startswith("4.")
+
+
+def from_files(kind, files, **options):
+    """Return a tokenizer of transformers 4, which reads its vocabulary from files: {argument: (name, text)}."""
+    import tempfile
+    from pathlib import Path
+
+    import transformers
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {argument: Path(folder, name) for argument, (name, _) in files.items()}
+        for path, (_, text) in zip(paths.values(), files.values(), strict=True):
+            path.write_text(text, encoding="utf-8")
+        return getattr(transformers, kind)(**{argument: str(path) for argument, path in paths.items()}, **options)
+
+
+def clip_tokenizer():
+    """Return CLIP's tokenizer over single bytes, without a merge."""
+    import json
+
+    from tokenizers import pre_tokenizers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    order = [*alphabet, *(f"{one}</w>" for one in alphabet), "<|startoftext|>", "<|endoftext|>"]
+    vocab = {token: i for i, token in enumerate(order)}
+    if before_five():
+        files = {"vocab_file": ("vocab.json", json.dumps(vocab)), "merges_file": ("merges.txt", "#version: 0.2\n")}
+        return from_files("CLIPTokenizer", files, model_max_length=32)
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer(vocab=vocab, merges=[], model_max_length=32)
 
 
 def lm_tokenizer(

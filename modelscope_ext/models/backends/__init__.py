@@ -53,6 +53,10 @@ BUILTINS: Mapping[str, Builtin] = MappingProxyType(
         "modelscope": Builtin(f"{_HERE}modelscope_:ModelScope", 'pip install "modelscope-ext[modelscope]"'),
         # Made for JavaScript, but plain ONNX graphs with a tokenizer.json: onnxruntime runs the same files.
         "transformers.js": Builtin(f"{_HERE}onnx_:Onnx", 'pip install "modelscope-ext[onnx]"', ("onnx",)),
+        "mindone": Builtin(f"{_HERE}mindone_:Mindone", 'pip install "modelscope-ext[mindspore]"', ("mindspore",)),
+        "mindformers": Builtin(
+            f"{_HERE}mindformers_:MindFormers", 'pip install "modelscope-ext[mindspore]"', ("mindspore",)
+        ),
         "onediff": Builtin(f"{_HERE}onediff_:OneDiff", 'pip install "modelscope-ext[onediff]"'),
     }
 )

@@ -34,7 +34,7 @@ class Transformers(Backend):
 
     name: ClassVar[str] = "transformers"
     frameworks: ClassVar[tuple[str, ...]] = ("pytorch",)
-    requires: ClassVar[tuple[str, ...]] = ("transformers>=5.3", "torch>=2.10")
+    requires: ClassVar[tuple[str, ...]] = ("transformers>=4.57.1", "torch>=2.10")
     install: ClassVar[str] = 'pip install "modelscope-ext[transformers]"'
     options: ClassVar[Mapping[str, str]] = {
         "attn_implementation": "'eager', 'sdpa', 'flash_attention_2', ...; transformers picks one by default",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from modelscope_ext.models.backends._mindformers.settings import architecture_in
+from modelscope_ext.models.backends._mindformers.tables import ARCHITECTURES
 from modelscope_ext.models.decision import tables
 
 if TYPE_CHECKING:
@@ -23,5 +25,12 @@ def _gguf(evidence: Evidence) -> bool:
     return bool(files) and (not found or bool(found & tables.transformers().gguf))
 
 
+def _mindformers(evidence: Evidence) -> bool:
+    """Models of a class that is served; where several files describe one, any."""
+    runs = [d for n, d in evidence.documents.items() if n.endswith((".yaml", ".yml"))]
+    named = {architecture_in(document) for document in (*runs, evidence.documents.get("config.json"))}
+    return bool(named & {*ARCHITECTURES})
+
+
 #: Name in the table of libraries -> whether the backend of that name can load what is in the folder.
-LOADABLE: Mapping[str, Callable[[Evidence], bool]] = {"gguf": _gguf}
+LOADABLE: Mapping[str, Callable[[Evidence], bool]] = {"gguf": _gguf, "mindformers": _mindformers}

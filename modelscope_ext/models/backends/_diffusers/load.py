@@ -22,7 +22,17 @@ from modelscope_ext.models.resolution import Resolution
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
-__all__ = ["check_task", "class_for", "load_native", "related", "tasks_of"]
+__all__ = [
+    "check_task",
+    "class_for",
+    "class_of_task",
+    "joined",
+    "load_native",
+    "not_served",
+    "refuse_task",
+    "related",
+    "tasks_of",
+]
 
 Report = Callable[[str, int, int], None]
 
@@ -54,7 +64,7 @@ def load_native(place: Place, resolution: Resolution, options: Mapping[str, Any]
         model = load_single(place, options)
         report("Loaded", 1, 1)
         return model
-    _check_task(resolution, index)
+    refuse_task(resolution, index)
     cls = class_for(place, index, resolution.default_task)
     wanted = _expected(cls)
     found: dict[str, Any] = {}
@@ -65,21 +75,22 @@ def load_native(place: Place, resolution: Resolution, options: Mapping[str, Any]
             continue
         found[component.name] = load_component(place, component, options)
     report("Loaded", len(index.components), len(index.components))
-    pipe = place.read(cls.__name__, INDEX, lambda: _joined(cls, found, index.absent, index.options, place.name))
+    pipe = place.read(cls.__name__, INDEX, lambda: joined(cls, found, index.absent, index.options, place.name))
     pipe.register_to_config(_name_or_path=str(place.path))
     if options.get("scheduler") is not None:
         exchange(pipe, options["scheduler"], place.name)
     return pipe
 
 
-def _check_task(resolution: Resolution, index: PipelineIndex) -> None:
+def refuse_task(resolution: Resolution, index: PipelineIndex) -> None:
     """Refuse the caller's task where the pipeline's class is known to serve others."""
     serves = pipeline_tasks(index.kind)
     if serves and any(finding.code == "task-not-served" for finding in resolution.findings):
-        raise _not_served(resolution.tasks[0], index.kind, serves)
+        raise not_served(resolution.tasks[0], index.kind, serves)
 
 
-def _not_served(task: str, name: str, serves: tuple[str, ...]) -> OptionError:
+def not_served(task: str, name: str, serves: tuple[str, ...]) -> OptionError:
+    """Return the error for a task that a pipeline's class does not serve."""
     return OptionError(
         f"{name} does not serve {printable(task)!r}; it serves {listing(serves)}.{did_you_mean(task, serves)}"
     )
@@ -102,7 +113,7 @@ def class_for(place: Place, index: PipelineIndex, task: str | None) -> Any:
     if index.module is not None:
         return _own_class(place, index)
     table = tables.diffusers()
-    name = _class_of_task(index.kind, task)
+    name = class_of_task(index.kind, task)
     found = getattr(diffusers, name, None) if table.has_pipeline(name) else None
     if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
         why = _why_not(found)
@@ -114,7 +125,7 @@ def class_for(place: Place, index: PipelineIndex, task: str | None) -> Any:
     return found
 
 
-def _class_of_task(name: str, task: str | None) -> str:
+def class_of_task(name: str, task: str | None) -> str:
     """Return the class that runs `task` with the components of the class `name`: mostly itself."""
     serves = pipeline_tasks(name)
     related = tables.diffusers().related.get(name, {})
@@ -159,7 +170,7 @@ def _expected(cls: Any) -> frozenset[str]:
     return frozenset(cls._get_signature_keys(cls)[0])
 
 
-def _joined(cls: Any, found: Mapping[str, Any], absent: Iterable[str], options: Mapping[str, Any], source: str) -> Any:
+def joined(cls: Any, found: Mapping[str, Any], absent: Iterable[str], options: Mapping[str, Any], source: str) -> Any:
     """Make a pipeline of its components; those that it can do without are None."""
     wanted, takes = cls._get_signature_keys(cls)
     free = {*cls._optional_components, *absent}
@@ -198,8 +209,8 @@ def check_task(loaded: Any, task: str | None) -> str:
     base = loaded.parts.get("kind", name)  # the class of the folder, which may be loaded as a related one
     serves = pipeline_tasks(base)
     if task is not None and serves and task not in serves:
-        raise _not_served(task, base, serves)
-    return name if task is None else _class_of_task(base, task)
+        raise not_served(task, base, serves)
+    return name if task is None else class_of_task(base, task)
 
 
 def related(loaded: Any, task: str) -> Any:
@@ -218,5 +229,5 @@ def related(loaded: Any, task: str) -> Any:
     made = loaded.parts.setdefault("related", {})
     if task not in made:
         cls = getattr(diffusers, wanted)
-        made[task] = _joined(cls, pipe.components, (), dict(pipe.config), wanted)
+        made[task] = joined(cls, pipe.components, (), dict(pipe.config), wanted)
     return made[task]

@@ -8,16 +8,48 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from modelscope_ext.errors import ModelScopeExtError, OptionError
 from modelscope_ext.models.backends._diffusers.tasks import ROWS, Row
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
-__all__ = ["Call", "run"]
+__all__ = ["Call", "Chance", "TorchChance", "run"]
+
+
+class Chance(Protocol):
+    """Where a framework's random numbers come from."""
+
+    def generator(self, seed: int | None) -> Any:
+        """Return a generator for one answer; None takes a seed that nobody knows."""
+
+    def kept(self, seed: int | None) -> AbstractContextManager[None]:
+        """Put the process's own random numbers back after a block; they begin at `seed` where there is one."""
+
+
+class TorchChance:
+    """PyTorch's, on the CPU always: the same numbers whatever the device."""
+
+    def generator(self, seed: int | None) -> Any:
+        """Return a `torch.Generator`."""
+        import torch
+
+        made = torch.Generator("cpu")
+        made.manual_seed(seed) if seed is not None else made.seed()
+        return made
+
+    @contextmanager
+    def kept(self, seed: int | None) -> Iterator[None]:
+        """Fork torch's random numbers."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            if seed is not None:
+                torch.manual_seed(seed)  # for what draws beside the generator
+            yield
 
 
 @dataclass(frozen=True)
@@ -28,13 +60,15 @@ class Call:
         pipe: The library's pipeline.
         task: The canonical task.
         options: The caller's, those that were said.
-        seed: Of the random numbers of each input; None takes torch's own.
+        seed: Of the random numbers of each input; None takes the framework's own.
+        chance: Draws them; PyTorch unless said otherwise.
     """
 
     pipe: Any
     task: str
     options: Mapping[str, Any]
     seed: int | None
+    chance: Chance = field(default_factory=lambda: TorchChance())
 
     @property
     def row(self) -> Row:
@@ -142,11 +176,11 @@ def _unconditional(call: Call, count: int) -> dict[str, Any]:
 def _arguments(call: Call, item: Any) -> dict[str, Any]:
     """Return the pipeline's arguments for one input."""
     found: dict[str, Any] = {}
-    for field, value in _fields(call, item).items():
-        name = next((one for one in call.row.names.get(field, ()) if one in call.parameters), None)
+    for key, value in _fields(call, item).items():
+        name = next((one for one in call.row.names.get(key, ()) if one in call.parameters), None)
         if name is None:
-            raise OptionError(f"{call.task}: {type(call.pipe).__name__} takes no {field!r}; leave it out")
-        found[name] = value.convert("L" if field == "mask_image" else "RGB") if hasattr(value, "convert") else value
+            raise OptionError(f"{call.task}: {type(call.pipe).__name__} takes no {key!r}; leave it out")
+        found[name] = value.convert("L" if key == "mask_image" else "RGB") if hasattr(value, "convert") else value
     if "prompt" in call.parameters and "prompt" not in found and "prompt" in call.row.names:
         raise OptionError(
             f"{call.task}: {type(call.pipe).__name__} needs a text beside the {call.row.lead or 'image'}: pass"
@@ -157,31 +191,19 @@ def _arguments(call: Call, item: Any) -> dict[str, Any]:
 
 def _generators(call: Call, batch: Sequence[Any]) -> list[Any]:
     """Return a generator for each answer; those of one input are one object, which is drawn from in turn."""
-    import torch
-
     unconditional = call.task == "unconditional-image-generation"
     seeds = [item if unconditional else call.seed for item in batch]
     if all(seed is None for seed in seeds):
         return []
-    # On the CPU always: the same numbers whatever the device.
-    made = [torch.Generator("cpu") for _ in seeds]
-    for generator, seed in zip(made, seeds, strict=True):
-        generator.manual_seed(seed) if seed is not None else generator.seed()
+    made = [call.chance.generator(seed) for seed in seeds]
     return [generator for generator in made for _ in range(call.count)]
 
 
-@contextmanager
-def _seeded(call: Call) -> Iterator[None]:
-    """Put torch's own random numbers back after a call whose numbers come from a seed, or from none."""
-    import torch
-
+def _seeded(call: Call) -> AbstractContextManager[None]:
+    """Keep the process's random numbers in a call whose own come from a seed, or from none."""
     if call.seed is None and call.task != "unconditional-image-generation":
-        yield
-        return
-    with torch.random.fork_rng(devices=[]):
-        if call.seed is not None:
-            torch.manual_seed(call.seed)  # for what draws beside the generator
-        yield
+        return nullcontext()
+    return call.chance.kept(call.seed)
 
 
 @contextmanager

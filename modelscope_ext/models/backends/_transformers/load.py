@@ -18,6 +18,7 @@ from modelscope_ext.errors import (
     PickleRefused,
 )
 from modelscope_ext.models.backends._transformers.folder import Folder, quantisation, read, refuse_surprises
+from modelscope_ext.models.backends._transformers.older import in_older_words
 from modelscope_ext.models.backends._transformers.tasks import ROWS
 from modelscope_ext.models.backends._transformers.weights import (
     check_cross_encoder,
@@ -62,7 +63,7 @@ def load_model(
     """
     folder.raw = folder.document("config.json")
     refuse_surprises(folder, adapter=not options.get("without_adapter"))
-    config = folder.config = read(folder, "config.json", lambda: _load_config(folder))
+    config = folder.config = in_older_words(read(folder, "config.json", lambda: _load_config(folder)), folder)
     _name_labels(config, options)
     if task == "text-ranking":
         check_cross_encoder(config)

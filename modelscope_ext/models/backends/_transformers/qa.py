@@ -10,7 +10,7 @@ from modelscope_ext.models.backends._answers import Window, best_answers, window
 from modelscope_ext.models.backends._transformers.inputs import need, rgb
 from modelscope_ext.models.backends._transformers.run import Outcome, Session, chunks, same
 
-__all__ = ["answer", "answer_document", "answer_table"]
+__all__ = ["answer", "answer_document", "answer_table", "placer"]
 
 
 def answer(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
@@ -55,10 +55,10 @@ def _windows(session: Session, item: Any, options: dict[str, Any]) -> Iterator[W
         for row, number in enumerate(batch):
             context = np.array([part == 1 for part in words.sequence_ids(number)])
             start, end = (t[row].float().cpu().numpy() for t in (output.start_logits, output.end_logits))
-            yield Window(start, end, context, _placer(words, number))
+            yield Window(start, end, context, placer(words, number))
 
 
-def _placer(windows: Any, window: int) -> Any:
+def placer(windows: Any, window: int) -> Any:
     """Return a function of two token numbers that gives the characters of the words they stand in."""
 
     def place(first: int, last: int) -> tuple[int, int]:

@@ -20,8 +20,9 @@ from modelscope_ext.models.backends._transformers.parts import kind_of, load_par
 from modelscope_ext.models.backends._transformers.tasks import ROWS, Row
 from modelscope_ext.utils.text import printable
 
-__all__ = ["Session", "chunks", "kept", "same", "seeded", "takes", "told"]
+__all__ = ["Session", "chunks", "kept", "own_tokenizer", "same", "seeded", "takes", "told"]
 
+_LENGTHS = {"max_new_tokens", "max_length"}
 #: What a runner returns: the library's outputs, and what brings one of them, with its input, into the schema.
 Outcome = tuple[list[Any], Callable[[Any, Any], Any]]
 
@@ -104,7 +105,7 @@ class Session:
             if part is not None:
                 parts[kind_of(part) or kind] = part
         if "tokenizer" in parts:
-            parts["tokenizer"] = _own_tokenizer(parts["tokenizer"])
+            parts["tokenizer"] = own_tokenizer(parts["tokenizer"])
         device = {} if getattr(self.model, "hf_device_map", None) else {"device": self.device}
         pipe = cls(model=self.model, task=self.task, **parts, **device)
         if str(getattr(self.model, "dtype", None)) == "torch.bfloat16":
@@ -152,11 +153,12 @@ class Session:
         config = getattr(self.model, "generation_config", None)
         said = dict(options)
         if config is not None:
-            if getattr(config, "do_sample", None) is None:
+            own = config.to_diff_dict()
+            # transformers 4's pipelines put settings of their own (sampling among them) before the model's.
+            if not getattr(config, "do_sample", None):
                 said.setdefault("do_sample", False)
-            asked = {"max_new_tokens", "max_length"} & {*said, *config.to_diff_dict()}
-            if not asked:
-                said["max_new_tokens"] = 256
+            if not _LENGTHS & said.keys():
+                said |= {name: own[name] for name in _LENGTHS if own.get(name) is not None} or {"max_new_tokens": 256}
         if "stop_strings" in said:
             said.setdefault("tokenizer", self.part("tokenizer"))
         return said
@@ -172,7 +174,7 @@ def _widened(value: Any) -> Any:
     return value
 
 
-def _own_tokenizer(tokenizer: Any) -> Any:
+def own_tokenizer(tokenizer: Any) -> Any:
     """Return a copy that a pipeline may change: pipelines pad on the left, and decoders often have no pad token."""
     if getattr(tokenizer, "pad_token_id", None) is not None:
         return copy.copy(tokenizer)

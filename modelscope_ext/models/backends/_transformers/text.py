@@ -13,6 +13,7 @@ from modelscope_ext.models.backends._transformers.weights import check_cross_enc
 from modelscope_ext.utils.text import listing, printable
 
 __all__ = [
+    "activation",
     "choose",
     "classify",
     "features",
@@ -132,7 +133,7 @@ def rank(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Out
     """Rank documents for a query with a cross-encoder: a classifier with one label that reads both at once."""
     config = session.model.config
     check_cross_encoder(config)
-    apply, tokenizer = _activation(config, options), session.part("tokenizer")
+    apply, tokenizer = activation(config, options), session.part("tokenizer")
     length = options.get("max_length")
     size = (session.asked or 32) if None not in (tokenizer.pad_token_id, config.pad_token_id) else 1
     out: list[Any] = []
@@ -154,7 +155,8 @@ def rank(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Out
     return out, lambda native, _item: native
 
 
-def _activation(config: Any, options: Mapping[str, Any]) -> str:
+def activation(config: Any, options: Mapping[str, Any]) -> str:
+    """Return what is applied to a cross-encoder's score: ``"sigmoid"`` or ``"none"``."""
     named = (getattr(config, "sentence_transformers", None) or {}).get("activation_fn")
     if named is not None and named not in _ACTIVATIONS:
         raise UnknownTypeError(

@@ -1,0 +1,197 @@
+"""Step 6 of 6, mindone: what differs from transformers in PyTorch when a task runs: pipelines, tensors, seeds.
+
+The runners of `_transformers` whose work is the library's pipelines are shared; `MindSession` gives them mindone's
+pipelines of the same names. Those that compute themselves are here.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from modelscope_ext.errors import OptionError
+from modelscope_ext.models.backends._answers import Window, best_answers, window_size
+from modelscope_ext.models.backends._mindone.tasks import ROWS
+from modelscope_ext.models.backends._transformers.parts import kind_of
+from modelscope_ext.models.backends._transformers.qa import placer
+from modelscope_ext.models.backends._transformers.run import Outcome, Session, chunks, own_tokenizer
+from modelscope_ext.models.backends._transformers.tasks import Row
+from modelscope_ext.models.backends._transformers.text import activation
+from modelscope_ext.models.backends._transformers.text import zero_shot as shared_zero_shot
+from modelscope_ext.models.backends._transformers.weights import check_cross_encoder
+
+__all__ = ["MindSession", "answer", "features", "rank", "seeded", "zero_shot"]
+
+
+#: Architectures of which mindone 0.5.0 cannot generate with a cache of keys and values.
+_WITHOUT_CACHE = frozenset(("gpt2",))
+
+
+@dataclass
+class MindSession(Session):
+    """One call of a model of mindone."""
+
+    @property
+    def row(self) -> Row:
+        """The task's row in mindone's table."""
+        return ROWS[self.task]
+
+    @property
+    def device(self) -> Any:
+        """Where inputs have to go: nowhere, MindSpore has one device."""
+        return self.loaded.device
+
+    def _make_pipe(self) -> Any:
+        cls = getattr(import_module("mindone.transformers.pipelines"), self.row.pipeline or "")
+        parts = {}
+        for kind in self.row.parts:
+            part = self.part(kind)
+            parts[kind_of(part) or kind] = part
+        if "tokenizer" in parts:
+            parts["tokenizer"] = own = own_tokenizer(parts["tokenizer"])
+            own.model_input_names = [name for name in own.model_input_names if self._takes(name)]
+            own.apply_chat_template = _with_arrays(own.apply_chat_template)
+        return cls(model=self.model, task=self.task, framework="ms", **parts)
+
+    def _takes(self, name: str) -> bool:
+        """Whether the model has an input of this name."""
+        return name == "input_ids" or name in inspect.signature(self.model.construct).parameters
+
+    def generation(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return keywords for `generate()`, without a cache of keys and values where mindone's own does not work."""
+        said = super().generation(options)
+        if getattr(self.model.config, "model_type", None) in _WITHOUT_CACHE:
+            said.setdefault("use_cache", False)
+        return said
+
+    def _pads(self, pipe: Any) -> bool:
+        """One input at a time: the batches of mindone's pipelines do not run (`pad_collate_fn`, mindone 0.5.0)."""
+        return False
+
+    def read(self, words: Mapping[str, Any]) -> Any:
+        """Return the model's outputs for a tokenizer's arrays, of which it gets those that it takes."""
+        import mindspore
+
+        inputs = {k: mindspore.Tensor(v) for k, v in words.items() if self._takes(k)}
+        return self.model(**inputs, return_dict=True)
+
+
+def _with_arrays(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a tokenizer's chat template that gives arrays where mindone asks for "ms", which no tokenizer knows."""
+
+    def called(*args: Any, return_tensors: Any = None, **options: Any) -> Any:
+        return apply(*args, return_tensors="np" if return_tensors == "ms" else return_tensors, **options)
+
+    return called
+
+
+def _numbers(value: Any) -> Any:
+    return value.astype("float32").asnumpy()
+
+
+def features(session: MindSession, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
+    """Give the last hidden state of every token, [tokens, width], without padding."""
+    tokenizer = session.part("tokenizer")
+    padded = tokenizer.pad_token_id is not None
+    out: list[Any] = []
+    for batch in chunks(items, session.batch_size if padded else 1):
+        words = tokenizer(list(batch), return_tensors="np", padding=padded and len(batch) > 1, **options)
+        hidden = _numbers(session.read(words)[0])
+        kept = words["attention_mask"].astype(bool)
+        out += [hidden[i][kept[i]] for i in range(len(batch))]
+    return out, lambda native, _item: native
+
+
+def rank(session: MindSession, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
+    """Rank documents for a query with a cross-encoder: a classifier with one label that reads both at once."""
+    import numpy as np
+
+    config = session.model.config
+    check_cross_encoder(config)
+    apply, tokenizer = activation(config, options), session.part("tokenizer")
+    size = (session.asked or 32) if None not in (tokenizer.pad_token_id, config.pad_token_id) else 1
+    out: list[Any] = []
+    for item in items:
+        documents, scores = item["documents"], []
+        for batch in chunks(documents, size):
+            queries = [item["query"]] * len(batch)
+            more = {"padding": len(batch) > 1, "truncation": True, "max_length": options.get("max_length")}
+            logits = _numbers(session.read(tokenizer(queries, list(batch), return_tensors="np", **more)).logits)[:, 0]
+            scores += (1 / (1 + np.exp(-logits)) if apply == "sigmoid" else logits).tolist()
+        ranked = sorted(range(len(documents)), key=lambda i: -scores[i])[: options.get("top_k")]
+        out.append([{"index": i, "score": scores[i], "document": documents[i]} for i in ranked])
+    return out, lambda native, _item: native
+
+
+def answer(session: MindSession, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
+    """Answer a question by words of its context; see `_transformers.qa.answer`."""
+    many = options.get("top_k")
+    out: list[Any] = []
+    for item in items:
+        found = best_answers(_windows(session, item, options), item["context"], options)
+        out.append(found if many is not None else found[0])
+    return out, lambda native, _item: native
+
+
+def _windows(session: MindSession, item: Any, options: dict[str, Any]) -> Iterator[Window]:
+    import numpy as np
+
+    tokenizer = session.part("tokenizer")
+    if not getattr(tokenizer, "is_fast", False):
+        raise OptionError(
+            "question-answering needs a fast tokenizer (tokenizer.json): only it knows the places of words"
+        )
+    longest, stride = window_size(tokenizer.model_max_length, options)
+    words = tokenizer(
+        item["question"],
+        item["context"],
+        truncation="only_second",
+        max_length=longest,
+        stride=stride,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+        padding="longest",
+        return_tensors="np",
+    )
+    inputs = {k: v for k, v in words.items() if k in set(tokenizer.model_input_names)}
+    for batch in chunks(range(len(words["input_ids"])), session.batch_size):
+        output = session.read({k: v[batch[0] : batch[-1] + 1] for k, v in inputs.items()})
+        starts, ends = _numbers(output.start_logits), _numbers(output.end_logits)
+        for row, number in enumerate(batch):
+            context = np.array([part == 1 for part in words.sequence_ids(number)])
+            yield Window(starts[row], ends[row], context, placer(words, number))
+
+
+def zero_shot(session: MindSession, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
+    """Give labels that the caller names their scores; mindone's pipeline returns the words as tensors."""
+    natives, convert = shared_zero_shot(session, items, options)
+    return natives, lambda native, item: _spelt(convert(native, item))
+
+
+def _spelt(value: Any) -> Any:
+    """Return an answer with tensors of text as text."""
+    if isinstance(value, Mapping):
+        return {name: _spelt(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_spelt(one) for one in value]
+    return str(value.asnumpy()) if hasattr(value, "asnumpy") else value
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Set MindSpore's random numbers for the block and put them back afterwards; None changes nothing."""
+    if seed is None:
+        yield
+        return
+    import mindspore
+
+    state = mindspore.get_rng_state()
+    mindspore.manual_seed(seed)
+    try:
+        yield
+    finally:
+        mindspore.set_rng_state(state)

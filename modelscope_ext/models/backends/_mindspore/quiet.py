@@ -1,0 +1,106 @@
+"""Keeping MindSpore and the libraries on it quiet while they work for us, and leaving their settings as they were.
+
+MindSpore's C++ side writes to stderr by a level that it reads from ``GLOG_v`` when it is imported; a user who has set
+that variable keeps it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["loading", "quiet"]
+
+#: Packages whose Python loggers and warnings are silenced; MindSpore's own logger is called by its name.
+_PACKAGES = ("mindspore", "MindSpore", "mindone", "mindformers", "transformers", "diffusers", "huggingface_hub")
+#: Modules that print the pace of each step to stdout.
+_PRINTING = ("mindone.transformers.generation.utils",)
+#: The variable that MindSpore's C++ side reads its level from, and the level CRITICAL.
+_LEVEL, _SILENT = "GLOG_v", "4"
+
+_LOCK = threading.RLock()
+_LOADING = threading.RLock()
+_state: dict[str, Any] = {"depth": 0}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence loggers and warnings of the libraries until the last of all threads inside has left."""
+    with _LOCK:
+        if _state["depth"] == 0:
+            _state["levels"] = {name: logging.getLogger(name).level for name in _PACKAGES}
+            _state["filters"] = warnings.filters[:]
+            _state["path"] = sys.path[:]  # MindSpore appends to it when it compiles its first kernels
+            _silence()
+        _state["depth"] += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _state["depth"] -= 1
+            if _state["depth"] == 0:
+                _restore()
+
+
+def _silence() -> None:
+    for name in _PACKAGES:
+        # A user who asked a library for more than warnings keeps it.
+        if logging.getLogger(name).level in (logging.NOTSET, logging.WARNING, logging.ERROR):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
+    for name in _PRINTING:
+        if name in sys.modules:
+            vars(sys.modules[name])["print"] = _nothing
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """Stand in for `print` in a module."""
+
+
+def _restore() -> None:
+    for name, level in _state["levels"].items():
+        if logging.getLogger(name).level == logging.CRITICAL:
+            logging.getLogger(name).setLevel(level)
+    for name in _PRINTING:
+        if name in sys.modules:
+            vars(sys.modules[name]).pop("print", None)
+    if sys.path != _state["path"]:
+        sys.path[:] = _state["path"]
+    # A slice of the same list, so that a `catch_warnings` around us still restores what it saved.
+    warnings.filters[:] = _state["filters"]  # type: ignore[index]
+
+
+@contextmanager
+def loading() -> Iterator[None]:
+    """Be the only one that loads, quietly; MindSpore, where it is imported meanwhile, is silent from the start.
+
+    numpy's random numbers, of which it makes the weights that are then replaced, are left as they were.
+    """
+    with _LOADING, quiet(), _silent_import():
+        import numpy as np
+
+        state = np.random.get_state()
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
+
+
+@contextmanager
+def _silent_import() -> Iterator[None]:
+    if "mindspore" in sys.modules or _LEVEL in os.environ:
+        yield
+        return
+    os.environ[_LEVEL] = _SILENT
+    try:
+        import mindspore  # noqa: F401 - reads the variable
+
+        yield
+    finally:
+        os.environ.pop(_LEVEL, None)
