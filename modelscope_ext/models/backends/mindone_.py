@@ -122,7 +122,7 @@ class Mindone(Backend):
         from modelscope_ext.models.backends._transformers.parts import kind_of, load_part
 
         task = options.get("task") or resolution.default_task
-        row = _row(task) if task in ROWS or task in NOT_SERVED else None
+        row = ROWS.get(str(task))  # a model for another task is there as `native` only
         where = Folder(folder, str(resolution.source), grants)
         parts: dict[str, Any] = {"folder": where, "task": task}
         kinds = row.parts if row else ()

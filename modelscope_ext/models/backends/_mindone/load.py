@@ -137,13 +137,14 @@ def _known(modeling_auto: Any, kind: Any) -> bool:
 
 
 def _autos_of(modeling_auto: Any, named: list[str]) -> list[str]:
-    """Return the auto classes that lead to one of the classes in config.json, then the bare model's."""
-    autos = dict.fromkeys(auto for row in ROWS.values() for auto in row.autos)
-    return [auto for auto in autos if _leads(getattr(modeling_auto, auto), named)] or ["AutoModel"]
+    """Return the auto classes that lead to one of the classes in config.json, else the bare model's."""
+    autos = [name for name in vars(modeling_auto) if name.startswith("AutoModel")]
+    return [name for name in autos if _leads(getattr(modeling_auto, name), named)] or ["AutoModel"]
 
 
 def _leads(auto: Any, named: list[str]) -> bool:
-    names = auto._model_mapping._model_mapping.values()
+    mapping = getattr(auto, "_model_mapping", None)
+    names = mapping._model_mapping.values() if mapping is not None else ()
     flat = {one for name in names for one in (name if isinstance(name, tuple | list) else (name,))}
     return bool(flat & set(named))
 
