@@ -24,7 +24,7 @@ _RUNNERS: Mapping[str, str] = {
     "token-classification": "_transformers.text.tag",
     "fill-mask": "_transformers.text.fill",
     "zero-shot-classification": "_mindone.run.zero_shot",
-    "text-generation": "_transformers.text.generate",
+    "text-generation": "_mindone.run.generate",
     "feature-extraction": "_mindone.run.features",
     "question-answering": "_mindone.run.answer",
     "text-ranking": "_mindone.run.rank",
