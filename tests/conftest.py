@@ -82,7 +82,16 @@ def process_left_as_found() -> Iterator[None]:
 
 #: Variables that libraries set for their own process when they are first imported.
 _SET_BY_LIBRARIES = frozenset(
-    ("KMP_DUPLICATE_LIB_OK", "KMP_INIT_AT_FORK", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "HF_MODULES_CACHE")
+    (
+        "HCCL_CONNECT_TIMEOUT",
+        "LD_LIBRARY_PATH",
+        "PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION",
+        "KMP_DUPLICATE_LIB_OK",
+        "KMP_INIT_AT_FORK",
+        "TORCHINDUCTOR_CACHE_DIR",
+        "TRITON_CACHE_DIR",
+        "HF_MODULES_CACHE",
+    )
 )
 
 

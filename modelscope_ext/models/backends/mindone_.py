@@ -122,7 +122,7 @@ class Mindone(Backend):
         from modelscope_ext.models.backends._transformers.parts import kind_of, load_part
 
         task = options.get("task") or resolution.default_task
-        row = _row(task) if task in ROWS or task in NOT_SERVED else None
+        row = ROWS.get(str(task))  # a model for another task is there as `native` only
         where = Folder(folder, str(resolution.source), grants)
         parts: dict[str, Any] = {"folder": where, "task": task}
         kinds = row.parts if row else ()
@@ -231,8 +231,7 @@ class Mindone(Backend):
         return Loaded(native.set_train(False), parts)
 
     def save(self, native: Any, folder: Path) -> None:
-        """Write weights as safetensors, and what belongs to them, into `folder`; PyTorch reads them too."""
-        from modelscope_ext.models.backends._mindone.save import mark_as_pytorchs
+        """Write weights as safetensors, and what belongs to them, into `folder`."""
         from modelscope_ext.models.backends._mindspore.quiet import quiet
         from modelscope_ext.models.backends._transformers.parts import parts_to_save
 
@@ -241,7 +240,6 @@ class Mindone(Backend):
             if not _is_pipeline(native.native):
                 for part in parts_to_save(native.parts):
                     part.save_pretrained(str(folder))
-        mark_as_pytorchs(folder)
 
     def close(self, native: Any) -> None:
         """Drop pipelines and parts, which refer to the model."""

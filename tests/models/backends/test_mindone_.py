@@ -366,19 +366,12 @@ def test_a_head_that_was_not_trained_is_no_answer(built):
         pipeline("text-classification", built("fill-mask"), **MINDSPORE)
 
 
-def test_a_text_encoder_of_transformers_5_is_read_exactly(built, copied):
-    """transformers 5 drops the prefix of CLIP's names, and the files of its slow tokenizer: mindone alone would go on
-    with random weights."""
+def test_a_text_encoder_of_transformers_5_is_refused(copied):
+    """transformers 5 drops the prefix of CLIP's names; mindone alone would go on with random weights."""
     folder = copied("stable-diffusion")
-    rewritten(
-        folder / "text_encoder" / "model.safetensors",
-        lambda w: {k.removeprefix("text_model."): v for k, v in w.items()},
-    )
-    calls = [({"prompt": "a cat"}, 3)]
-    with pipeline(model=folder, **MINDSPORE) as pipe, pipeline(model=built("stable-diffusion"), **MINDSPORE) as whole:
-        assert_close(numbers(pipe.model.native, calls), numbers(whole.model.native, calls), 0)
-    rewritten(folder / "text_encoder" / "model.safetensors", lambda w: dict(list(w.items())[:-1]))
-    with pytest.raises(WeightsMismatch, match="text_encoder"):
+    weights = folder / "text_encoder" / "model.safetensors"
+    rewritten(weights, lambda w: {k.removeprefix("text_model."): v for k, v in w.items()})
+    with pytest.raises(WeightsMismatch, match=r"text_encoder: .*would be random \(text_model\."):
         pipeline(model=folder, **MINDSPORE)
 
 
@@ -466,7 +459,7 @@ def test_options_nobody_takes(built):
     ):
         with pytest.raises(OptionError, match=message):
             pipeline(model=folder, **MINDSPORE, **options)
-    with pytest.raises(OptionError, match="mindone does not serve 'audio-classification'"):
+    with pytest.raises(OptionError, match="'audio-classification' is not served by mindone"):
         pipeline("audio-classification", folder, backend="mindone")
     with pipeline(model=folder, **MINDSPORE) as pipe, pytest.raises(OptionError, match="no_such"):
         pipe("the cat", no_such=1)
@@ -484,7 +477,7 @@ def test_quantised_weights_and_single_components_are_refused(copied):
 # --- saving, adopting ------------------------------------------------------------------------------------------------
 
 
-def test_what_is_saved_is_pytorchs_too(built, tmp_path):
+def test_a_saved_pipeline_is_the_same(built, tmp_path):
     calls = [({"prompt": "a cat"}, 3), ({"prompt": "a red house"}, 4)]
     with pipeline(model=built("stable-diffusion"), **MINDSPORE) as pipe:
         before = numbers(pipe.model.native, calls)
@@ -492,7 +485,6 @@ def test_what_is_saved_is_pytorchs_too(built, tmp_path):
     with pipeline(model=tmp_path / "saved") as pipe:
         assert pipe.model.backend == "mindone"
         assert_close(numbers(pipe.model.native, calls), before, 0)
-    assert_equal(before, reference(_PICTURES, {"folder": str(tmp_path / "saved"), "calls": calls}))
 
 
 def test_the_callers_own_model(built):

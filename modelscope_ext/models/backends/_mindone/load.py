@@ -11,7 +11,7 @@ from typing import Any
 
 from modelscope_ext.errors import BackendNotLoadable, NotAModel, OptionError, PickleRefused
 from modelscope_ext.models.backends._mindone.tasks import ROWS
-from modelscope_ext.models.backends._mindone.weights import Checkpoint, drop_random_pooler, judge, names_of, renamed
+from modelscope_ext.models.backends._mindone.weights import Checkpoint, drop_random_pooler, judge
 from modelscope_ext.models.backends._mindspore.device import compute_dtype
 from modelscope_ext.models.backends._transformers.folder import Folder, read, refuse_surprises
 from modelscope_ext.models.backends._transformers.older import in_older_words
@@ -61,7 +61,7 @@ def load_model(
     dtype, why = compute_dtype(options.get("dtype"), device, default=checkpoint.dtype)
     before_weights()
     variant = options.get("variant") or resolution.weights.variant
-    model = read_model(folder, cls, config, dtype, checkpoint, variant, task, strict=not options.get(_LAX))
+    model = read_model(folder, cls, config, dtype, variant, task, strict=not options.get(_LAX))
     return model, why
 
 
@@ -73,13 +73,12 @@ def read_model(
     cls: Any,
     config: Any,
     dtype: Any,
-    checkpoint: Checkpoint,
     variant: str | None,
     task: str | None,
     *,
     strict: bool,
 ) -> Any:
-    """Return a model of the class `cls` with the weights of a checkpoint, whose names may lack or have a prefix."""
+    """Return a model of the class `cls` with all its weights."""
     keywords: dict[str, Any] = {
         "config": config,
         "dtype": dtype,
@@ -93,10 +92,6 @@ def read_model(
     }
     path = str(folder.path)
     model, info = read(folder, "its weights", lambda: cls.from_pretrained(path, **keywords))
-    names = renamed(info.get("missing_keys") or (), checkpoint.names - names_of(model))
-    if names:
-        state = checkpoint.tensors(names)
-        model, info = read(folder, "its weights", lambda: cls.from_pretrained(path, state_dict=state, **keywords))
     drop_random_pooler(model, info, task)
     judge(model, info, folder.name, strict=strict)
     return model.set_train(False)
@@ -137,13 +132,14 @@ def _known(modeling_auto: Any, kind: Any) -> bool:
 
 
 def _autos_of(modeling_auto: Any, named: list[str]) -> list[str]:
-    """Return the auto classes that lead to one of the classes in config.json, then the bare model's."""
-    autos = dict.fromkeys(auto for row in ROWS.values() for auto in row.autos)
-    return [auto for auto in autos if _leads(getattr(modeling_auto, auto), named)] or ["AutoModel"]
+    """Return the auto classes that lead to one of the classes in config.json, else the bare model's."""
+    autos = [name for name in vars(modeling_auto) if name.startswith("AutoModel")]
+    return [name for name in autos if _leads(getattr(modeling_auto, name), named)] or ["AutoModel"]
 
 
 def _leads(auto: Any, named: list[str]) -> bool:
-    names = auto._model_mapping._model_mapping.values()
+    mapping = getattr(auto, "_model_mapping", None)
+    names = mapping._model_mapping.values() if mapping is not None else ()
     flat = {one for name in names for one in (name if isinstance(name, tuple | list) else (name,))}
     return bool(flat & set(named))
 

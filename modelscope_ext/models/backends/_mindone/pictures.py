@@ -220,7 +220,7 @@ def _text_model(place: Place, name: str, cls: Any, checkpoint: Checkpoint, dtype
         lambda: cls.config_class.from_pretrained(str(where.path), local_files_only=True),
     )
     variant = place.variant if marked else None
-    return read_model(where, cls, config, dtype, checkpoint, variant, "", strict=strict)
+    return read_model(where, cls, config, dtype, variant, "", strict=strict)
 
 
 def served(pipe: Any, kind: str | None = None) -> tuple[str, ...]:

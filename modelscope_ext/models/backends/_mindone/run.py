@@ -7,7 +7,7 @@ pipelines of the same names. Those that compute themselves are here.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -18,13 +18,13 @@ from modelscope_ext.models.backends._answers import Window, best_answers, window
 from modelscope_ext.models.backends._mindone.tasks import ROWS
 from modelscope_ext.models.backends._transformers.parts import kind_of
 from modelscope_ext.models.backends._transformers.qa import placer
-from modelscope_ext.models.backends._transformers.run import Outcome, Session, chunks, own_tokenizer
+from modelscope_ext.models.backends._transformers.run import Outcome, Session, chunks, own_tokenizer, same
 from modelscope_ext.models.backends._transformers.tasks import Row
 from modelscope_ext.models.backends._transformers.text import activation
 from modelscope_ext.models.backends._transformers.text import zero_shot as shared_zero_shot
 from modelscope_ext.models.backends._transformers.weights import check_cross_encoder
 
-__all__ = ["MindSession", "answer", "features", "rank", "seeded", "zero_shot"]
+__all__ = ["MindSession", "answer", "features", "generate", "rank", "seeded", "zero_shot"]
 
 
 #: Architectures of which mindone 0.5.0 cannot generate with a cache of keys and values.
@@ -54,7 +54,6 @@ class MindSession(Session):
         if "tokenizer" in parts:
             parts["tokenizer"] = own = own_tokenizer(parts["tokenizer"])
             own.model_input_names = [name for name in own.model_input_names if self._takes(name)]
-            own.apply_chat_template = _with_arrays(own.apply_chat_template)
         return cls(model=self.model, task=self.task, framework="ms", **parts)
 
     def _takes(self, name: str) -> bool:
@@ -80,15 +79,6 @@ class MindSession(Session):
         return self.model(**inputs, return_dict=True)
 
 
-def _with_arrays(apply: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a tokenizer's chat template that gives arrays where mindone asks for "ms", which no tokenizer knows."""
-
-    def called(*args: Any, return_tensors: Any = None, **options: Any) -> Any:
-        return apply(*args, return_tensors="np" if return_tensors == "ms" else return_tensors, **options)
-
-    return called
-
-
 def _numbers(value: Any) -> Any:
     return value.astype("float32").asnumpy()
 
@@ -104,6 +94,37 @@ def features(session: MindSession, items: Sequence[Any], options: dict[str, Any]
         kept = words["attention_mask"].astype(bool)
         out += [hidden[i][kept[i]] for i in range(len(batch))]
     return out, lambda native, _item: native
+
+
+def generate(session: MindSession, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
+    """Continue a text or a chat; a chat is written out here, because mindone's pipeline fails on it (0.5.0)."""
+    keywords = session.generation(options)
+    several = (options.get("num_return_sequences") or 1) > 1
+    natives = [
+        session.run([item], **keywords)[0] if isinstance(item, str) else _answered(session, item, keywords)
+        for item in items
+    ]
+    return natives, lambda native, _item: same(native if several else native[0], None)
+
+
+def _answered(session: MindSession, chat: list[dict[str, Any]], keywords: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a chat's answers as transformers' pipeline gives them: the whole chat, or the new text alone."""
+    rest = dict(keywords)
+    goes_on, whole = rest.pop("continue_final_message", None), rest.pop("return_full_text", None)
+    goes_on = chat[-1]["role"] == "assistant" if goes_on is None else goes_on
+    template = {name: rest.pop(name) for name in ("tools", "documents") if name in rest}
+    text = session.part("tokenizer").apply_chat_template(
+        chat, tokenize=False, add_generation_prompt=not goes_on, continue_final_message=goes_on, **template
+    )
+    found = session.run([text], return_full_text=False, **{**rest, "add_special_tokens": False})[0]
+    if whole is False:
+        return list(found)
+    out = []
+    for one in found:
+        new = one["generated_text"]
+        last = {**chat[-1], "content": chat[-1]["content"] + new} if goes_on else {"role": "assistant", "content": new}
+        out.append({"generated_text": [*(chat[:-1] if goes_on else chat), last]})
+    return out
 
 
 def rank(session: MindSession, items: Sequence[Any], options: dict[str, Any]) -> Outcome:

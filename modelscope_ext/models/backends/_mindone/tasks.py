@@ -24,7 +24,7 @@ _RUNNERS: Mapping[str, str] = {
     "token-classification": "_transformers.text.tag",
     "fill-mask": "_transformers.text.fill",
     "zero-shot-classification": "_mindone.run.zero_shot",
-    "text-generation": "_transformers.text.generate",
+    "text-generation": "_mindone.run.generate",
     "feature-extraction": "_mindone.run.features",
     "question-answering": "_mindone.run.answer",
     "text-ranking": "_mindone.run.rank",
@@ -37,4 +37,15 @@ PIPELINES: Mapping[str, PipelineRow] = MappingProxyType(
     {task: PIPELINE_ROWS[task] for task in ("text-to-image", "image-to-image", "unconditional-image-generation")}
 )
 
-NOT_SERVED: Mapping[str, str] = MappingProxyType({})
+_UNTRIED = "mindone may have classes for it, but its answers have not been held against PyTorch's"
+_REASONS: Mapping[str, str] = {
+    "decision": "transformers 4.57, on which mindone builds, has no such models",
+}
+
+NOT_SERVED: Mapping[str, str] = MappingProxyType(
+    {
+        task: _REASONS.get(task, _UNTRIED)
+        for task in (*ALL_ROWS, *PIPELINE_ROWS)
+        if task not in ROWS and task not in PIPELINES
+    }
+)

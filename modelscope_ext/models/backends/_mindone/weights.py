@@ -1,12 +1,12 @@
 """Step 5 of 6, mindone: did every weight arrive? mindone fills what is missing with random numbers and warns.
 
-Folders written by a newer transformers may name all their tensors with one prefix more or less than mindone's class
-does (CLIP's text encoder: ``text_model.``). Where that maps the names one to one, they are renamed in memory.
+Folders written by a newer transformers may name tensors otherwise than mindone's class does (CLIP's text encoder
+without ``text_model.``): that is an error here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from modelscope_ext.safety.limits import Limits
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import listing, printable
 
-__all__ = ["Checkpoint", "drop_random_pooler", "judge", "names_of", "renamed"]
+__all__ = ["Checkpoint", "drop_random_pooler", "judge"]
 
 #: Spelling of a dtype in safetensors -> its name.
 _DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
@@ -66,44 +66,6 @@ class Checkpoint:
         known = {name: count for name, count in stored.items() if name in _DTYPES}
         return cls(paths, frozenset(names), _DTYPES[max(known, key=known.__getitem__)] if known else "float32")
 
-    def tensors(self, names: Mapping[str, str]) -> dict[str, Any]:
-        """Return the tensors as mindone reads them, under the names that they get."""
-        from mindone.transformers.modeling_utils import load_state_dict
-
-        state: dict[str, Any] = {}
-        for path in self.files:
-            state |= load_state_dict(str(path))
-        return {names.get(name, name): value for name, value in state.items()}
-
-
-def renamed(missing: Collection[str], extra: Collection[str]) -> dict[str, str]:
-    """Return old name -> new name where one prefix, added or taken away, gives each missing tensor its name.
-
-    Args:
-        missing: Names that the model has and the checkpoint has not.
-        extra: Names that the checkpoint has and the model has not.
-
-    Example:
-        >>> renamed({"m.a.w", "m.b.w"}, {"a.w", "b.w"})
-        {'a.w': 'm.a.w', 'b.w': 'm.b.w'}
-        >>> renamed({"m.a.w", "m.c.w"}, {"a.w", "b.w"})
-        {}
-    """
-    missing = set(missing)
-    if not missing or not extra:
-        return {}
-    name = min(missing)
-    for prefix in (name[: at + 1] for at, letter in enumerate(name) if letter == "."):
-        longer = {one: f"{prefix}{one}" for one in sorted(extra)}
-        if missing <= set(longer.values()):
-            return {old: new for old, new in longer.items() if new in missing}
-    name = min(extra)
-    for prefix in (name[: at + 1] for at, letter in enumerate(name) if letter == "."):
-        shorter = {one: one.removeprefix(prefix) for one in sorted(extra) if one.startswith(prefix)}
-        if missing <= set(shorter.values()):
-            return {old: new for old, new in shorter.items() if new in missing}
-    return {}
-
 
 def judge(model: Any, info: Mapping[str, Any], name: str, *, strict: bool, what: str = "") -> None:
     """Raise WeightsMismatch where weights are missing, left over or of another shape; log it where not `strict`.
@@ -145,13 +107,6 @@ def _missing(model: Any, info: Mapping[str, Any]) -> set[str]:
     missing = set(info.get("missing_keys") or ())
     tied = {name for same in names.values() if same - missing for name in same}
     return missing - tied
-
-
-def names_of(model: Any) -> frozenset[str]:
-    """Return the names of a model's parameters, by the path of the cells that hold them, as PyTorch names them."""
-    return frozenset(
-        f"{path}.{name}" if path else name for path, cell in model.cells_and_names() for name in cell._params
-    )
 
 
 def _shapes(entry: Any) -> str:

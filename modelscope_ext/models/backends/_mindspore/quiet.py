@@ -6,13 +6,14 @@ that variable keeps it.
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
 __all__ = ["loading", "quiet"]
@@ -82,7 +83,7 @@ def loading() -> Iterator[None]:
 
     numpy's random numbers, of which it makes the weights that are then replaced, are left as they were.
     """
-    with _LOADING, quiet(), _silent_import():
+    with _LOADING, quiet(), _silent_import(), _silent_stdout():
         import numpy as np
 
         state = np.random.get_state()
@@ -90,6 +91,11 @@ def loading() -> Iterator[None]:
             yield
         finally:
             np.random.set_state(state)
+
+
+def _silent_stdout() -> AbstractContextManager[Any]:
+    """Hold back what mindone prints to stdout when it is first imported, which would break a command's output."""
+    return nullcontext() if "mindone.transformers" in sys.modules else redirect_stdout(io.StringIO())
 
 
 @contextmanager
