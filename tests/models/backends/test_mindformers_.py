@@ -280,7 +280,7 @@ def test_settings_that_the_weights_do_not_fit_are_found_before_anything_is_built
         ("eos_token_id", ["a"], ConfigError),
         ("num_heads", None, ConfigError),
         ("moe_config", {"expert_num": 8}, BackendNotLoadable),
-        ("quant_config", {"quant_method": "ptq"}, BackendNotLoadable),
+        ("quant_config", {"bits": 8}, BackendNotLoadable),
     ):
         (folder / "config.json").write_text(json.dumps({**document, key: value}))
         with pytest.raises(error, match=key if error is not WeightsMismatch else "config.json"):
