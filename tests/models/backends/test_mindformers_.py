@@ -30,7 +30,7 @@ from modelscope_ext.errors import (
 )
 from modelscope_ext.models.backends.mindformers_ import MindFormers
 from modelscope_ext.testing.conformance import BackendConformance
-from tests.equality import assert_close, assert_equal
+from tests.equality import assert_close
 from tests.reference import OFFLINE
 from tests.tiny import mindformers_
 
@@ -280,7 +280,7 @@ def test_settings_that_the_weights_do_not_fit_are_found_before_anything_is_built
         ("eos_token_id", ["a"], ConfigError),
         ("num_heads", None, ConfigError),
         ("moe_config", {"expert_num": 8}, BackendNotLoadable),
-        ("quant_config", {"quant_method": "ptq"}, BackendNotLoadable),
+        ("quant_config", {"bits": 8}, BackendNotLoadable),
     ):
         (folder / "config.json").write_text(json.dumps({**document, key: value}))
         with pytest.raises(error, match=key if error is not WeightsMismatch else "config.json"):
@@ -305,7 +305,7 @@ def test_damaged_checkpoints_are_refused_before_mindspore_sees_them(copied):
     folder = copied()
     path = folder / "mindspore_model.ckpt"
     whole = path.read_bytes()
-    for data in (whole[:-100], b"", whole[:50] + b"\xff" * 50 + whole[100:], b"\x80\x04cos\nsystem\n."):
+    for data in (whole[:-100], b"", b"\xff" * 40 + whole[40:], b"\x80\x04cos\nsystem\n."):
         path.write_bytes(data)
         with pytest.raises(ModelScopeExtError, match=r"mindspore_model\.ckpt"):
             pipeline(model=folder)
@@ -429,7 +429,7 @@ def test_tokens_that_are_padded_with_are_still_seen(loaded):
     other = loaded("the <unk> cat <unk>", max_new_tokens=6, raw=True, output_logits=True)
     assert (abs(alone["logits"][0] - other["logits"][0]) > 1e-3).any()
     together = loaded([text, "a dog and the dog ran on the mat"], max_new_tokens=6, batch_size=2, raw=True)
-    assert_equal(together[0]["sequences"], alone["sequences"])
+    assert list(together[0]["sequences"]) == list(alone["sequences"])
 
 
 def test_the_model_itself_says_how_it_generates(copied, loaded):

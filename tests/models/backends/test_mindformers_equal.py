@@ -34,7 +34,7 @@ CASES = {
     "llama-linear": ("llama", "float32", {"rope_scaling": {"rope_type": "linear", "factor": 2.0}}),
     "qwen2-tied-bf16": ("qwen2", "bfloat16", {"tie_word_embeddings": True}),
 }
-NEW = 8
+NEW = 6
 
 #: transformers computes in float32, in which every bfloat16 weight is exact.
 PYTORCH = """
@@ -90,14 +90,16 @@ def library():
         imported("mindformers")
 
 
-def agree(pipe, theirs):
-    """Hold logits, tokens and texts against transformers'; one by one and in a batch."""
+def agree(pipe, theirs, *, texts=False):
+    """Hold logits and tokens against transformers', one by one and in a batch; with `texts` also texts and chats."""
     alone = pipe(TEXTS, raw=True, max_new_tokens=NEW, output_logits=True)
     together = pipe(TEXTS, raw=True, max_new_tokens=NEW, output_logits=True, batch_size=3)
     for rows in (alone, together):
         assert_equal([row["prompt"] for row in rows], [row["prompt"] for row in theirs["rows"]])
         assert_equal([row["sequences"] for row in rows], [row["sequences"] for row in theirs["rows"]])
         assert_close([row["logits"] for row in rows], [row["logits"] for row in theirs["rows"]], 1e-5)
+    if not texts:
+        return
     assert_equal(pipe(TEXTS, max_new_tokens=NEW), theirs["texts"])
     assert_equal(pipe(TEXTS, max_new_tokens=NEW, return_full_text=False), theirs["new"])
     assert_equal(pipe(CHATS, max_new_tokens=NEW), theirs["chats"])
@@ -108,7 +110,7 @@ def test_it_is_what_pytorch_computes(folders, expected, name):
     info = resolve(folders[name])
     assert (info.backend, info.default_task) == ("mindformers", "text-generation")
     with pipeline(model=folders[name]) as pipe:
-        agree(pipe, expected[name])
+        agree(pipe, expected[name], texts=name in ("llama", "qwen2"))
 
 
 def test_a_yaml_folder_is_what_pytorch_computes(folders, expected, tmp_path):

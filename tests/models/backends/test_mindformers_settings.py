@@ -108,7 +108,10 @@ def test_the_checkpoint_of_each_layout():
         of(["b.ckpt"], "config.json")
     both = Snapshot.from_mapping({"a.yaml": RUN, "b.yaml": RUN, "c.yaml": "- broken: ["}, {"a.ckpt": 9, "b.ckpt": 9})
     assert sorted(documents_of(both)) == ["a.yaml", "b.yaml"]
-    assert planned(both) == ("a.ckpt", "b.ckpt")
+    assert planned(both) == ("a.yaml", "b.yaml", "a.ckpt", "b.ckpt")
+    spelled = Snapshot.from_mapping({"a.yml": RUN, "config.json": "{}"}, {"a.ckpt": 9})
+    assert planned(Snapshot.from_mapping({"config.json": "{}"})) == ("config.json",)
+    assert planned(spelled) == ("a.yml", "config.json", "a.ckpt")
 
 
 def test_a_plan_names_the_shards_and_no_other_weights(tmp_path):

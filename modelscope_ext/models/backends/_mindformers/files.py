@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from modelscope_ext.errors import AmbiguousModel, LimitExceeded, MalformedMetadata, ModelNotFound, NotAModel
-from modelscope_ext.models.backends._mindformers.settings import describing, is_run
+from modelscope_ext.models.backends._mindformers.settings import is_run
 from modelscope_ext.utils.text import listing, printable
 
 if TYPE_CHECKING:
@@ -74,18 +74,15 @@ def weight_files(snapshot: Snapshot, describing: str) -> tuple[str, ...]:
 
 
 def planned(snapshot: Snapshot) -> tuple[str, ...]:
-    """Return every checkpoint file that a load could read: that of each file that describes a model.
+    """Return every file of weights that a load could read, the files that describe a model, and the index of shards.
 
-    Raises:
-        AmbiguousModel, ModelNotFound, NotAModel: As `weight_files`, where none of them has its own.
+    What is missing or ambiguous is left out: the load says so, and a plan only counts.
     """
     documents = documents_of(snapshot)
     runs = [name for name, document in documents.items() if is_run(name, document)]
-    if len(runs) < 2:
-        return weight_files(snapshot, describing(documents, str(snapshot.source)))
-    found: dict[str, None] = {}
-    for name in runs:
-        with suppress(AmbiguousModel, NotAModel):
+    found = dict.fromkeys(name for name in (*runs, "config.json", INDEX) if name in snapshot)
+    for name in runs or ["config.json"]:
+        with suppress(AmbiguousModel, ModelNotFound, NotAModel):
             found.update(dict.fromkeys(weight_files(snapshot, name)))
     return tuple(found)
 

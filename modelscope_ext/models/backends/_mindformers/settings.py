@@ -156,6 +156,9 @@ def settings_of(document: Any, file: str, source: str) -> Settings:
                 " or remove the key if it means nothing"
             )
     values = {key: inner[key] for key in row.keys if inner.get(key) is not None}
+    missing = [f"{place}{key}" for key in _NEEDED if key not in values]
+    if missing:
+        raise ConfigError(f"{where}: {listing(missing)}: not there, so nothing says how large the model is")
     for key, problem in _problems(values, row):
         raise ConfigError(f"{where}: {place}{key}: {problem}")
     for key, most in _MOST.items():
@@ -166,9 +169,6 @@ def settings_of(document: Any, file: str, source: str) -> Settings:
                 field=f"{place}{key}",
                 source=source,
             )
-    missing = [f"{place}{key}" for key in _NEEDED if key not in values]
-    if missing:
-        raise ConfigError(f"{where}: {listing(missing)}: not there, so nothing says how large the model is")
     return Settings(file, place, name, values, document)
 
 
