@@ -34,7 +34,7 @@ __all__ = ["WORKERS", "Job", "partials_in"]
 
 #: Files on their way at once, as many as Hugging Face's client takes.
 WORKERS = 8
-_PIECE = 2**20
+_PIECE = 2**18
 #: So many bytes in so many seconds are as good as none: another connection is worth a try.
 _SLOW, _SLOW_FOR = 1024, 60.0
 
@@ -412,7 +412,7 @@ def _announced(headers: Mapping[str, str], start: int) -> int | None:
 
 
 def _pieces(raw: Any) -> Iterator[bytes]:
-    """Yield bytes as they come, at most one MiB at once.
+    """Yield bytes as they come, at most 256 KiB at once.
 
     Raises:
         TimeoutError: They come too slowly.

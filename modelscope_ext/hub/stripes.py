@@ -25,7 +25,7 @@ LARGE = 2**27
 #: Of one file, at most.
 STREAMS = 4
 _STRIPE, _MOST_STRIPES = 2**25, 512
-_PIECE = 2**20
+_PIECE = 2**18
 _COUNTER = struct.Struct("<Q")
 
 
