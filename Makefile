@@ -26,10 +26,13 @@ $(TOX): requirements/tools.txt
 test: $(TOX)
 	$(TOX) run -e lint,type,core,olah,pt,pt-cv$(if $(SKIP_MS),,$(COMMA)ms)
 
-# What takes longer: property tests over new examples, and tests marked `long` (a CUDA device, where there is one).
+# What takes longer: property tests over new examples, and tests marked `long`: faults of hubs, conversions of a
+# gigabyte, a CUDA device where there is one.
 test-long: $(TOX)
 	HYPOTHESIS_PROFILE=search $(TOX) run -e core -- tests/utils tests/metadata tests/safety
+	$(TOX) run -e core -- -m long tests
 	$(TOX) run -e pt -- -m long tests
+	$(TOX) run -e ms -- -m long tests
 
 bench: $(TOX)
 	$(TOX) run -e bench
