@@ -147,6 +147,8 @@ def test_rows_have_the_bounds_that_were_promised():
         "config-300B": 1 / 10, "config-100kB": 1 / 8, "config-2MB": 1 / 4,
         "first-bert": 0.9, "first-minilm": 0.9, "first-similarity": 1.0, "first-onnx": 0.2, "first-diffusion": 1.0,
         "first-mindone": 1.05,
+        **{f"download-{kind}-{hub}": 1 / 0.9 for kind in ("large", "small") for hub in ("hf", "ms")},
+        **{f"download-{kind}-{hub}-cpu": 1.1 for kind in ("large", "small") for hub in ("hf", "ms")},
         "batch-8": 1 / 2, "batch-32": 1 / 2,
     }  # fmt: skip
     assert {row.memory for name, row in ROWS.items() if name.startswith("first-")} == {1.02}
