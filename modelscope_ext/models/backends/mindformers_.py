@@ -76,7 +76,6 @@ class MindFormers(Backend):
             OptionError: A device or dtype that cannot be used.
             NotAModel, AmbiguousModel, ConfigError, SafetyError: As their names say.
         """
-        from modelscope_ext.models.backends._mindformers.library import one_by_one
         from modelscope_ext.models.backends._mindformers.load import load_network, read_settings
         from modelscope_ext.models.backends._mindformers.tokens import generation_of, load_tokenizer
 
@@ -88,7 +87,6 @@ class MindFormers(Backend):
 
         with loading():
             device = start(options.get("device"))
-            one_by_one(device)
             self.report("Loading tokenizer", 0, 2)
             given = options.get("tokenizer")
             tokenizer = given if given is not None else load_tokenizer(folder, source, grants)

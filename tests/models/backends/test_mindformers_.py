@@ -67,12 +67,12 @@ def loaded(built):
 @pytest.fixture(scope="module", autouse=True)
 def library():
     """Import MindSpore and mindformers once, before any test looks at what it leaves behind."""
-    from modelscope_ext.models.backends._mindformers.library import imported, one_by_one
+    from modelscope_ext.models.backends._mindformers.library import imported
     from modelscope_ext.models.backends._mindspore.device import start
     from modelscope_ext.models.backends._mindspore.quiet import loading
 
     with loading():
-        one_by_one(start("cpu"))
+        start("cpu")
         imported("mindformers")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from modelscope_ext.utils.logger import logger
 
-__all__ = ["imported", "one_by_one"]
+__all__ = ["imported"]
 
 #: Where mindformers writes its logs; a user who has set one keeps it.
 _PLACES = ("LOG_MF_PATH", "LOCAL_DEFAULT_PATH")
@@ -34,18 +34,6 @@ def imported(module: str) -> Any:
     _redirect()
     with _unwarned():
         return import_module(module)
-
-
-def one_by_one(device: str) -> None:
-    """Let MindSpore run each kernel when it is called, where kernels run on the CPU.
-
-    Its queue hands every kernel to another thread, and each look at a result waits for that thread: measured on two
-    busy cores, a token of a tiny model takes ten times as long with it. Has an effect before the first kernel only.
-    """
-    if device == "cpu":
-        import mindspore
-
-        mindspore.runtime.launch_blocking()
 
 
 @contextmanager

@@ -39,6 +39,9 @@ def start(device: Any = None) -> str:
     try:
         if name == "CPU":
             ms.set_device("CPU")
+            # The queue hands every kernel to another thread, and each look at a result waits for that thread: on two busy
+            # cores a token of a tiny model took ten times as long with it. Has an effect before the first kernel only.
+            ms.runtime.launch_blocking()
         elif (current, index) != (name, number):
             ms.set_device(name, number)
     except RuntimeError as error:
