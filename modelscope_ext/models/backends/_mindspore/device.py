@@ -39,8 +39,8 @@ def start(device: Any = None) -> str:
     try:
         if name == "CPU":
             ms.set_device("CPU")
-            # The queue hands every kernel to another thread, and each look at a result waits for that thread: on two busy
-            # cores a token of a tiny model took ten times as long with it. Has an effect before the first kernel only.
+            # The queue hands every kernel to another thread, and each look at a result waits for that thread: on two
+            # busy cores a token of a tiny model took ten times as long. Has an effect before the first kernel only.
             ms.runtime.launch_blocking()
         elif (current, index) != (name, number):
             ms.set_device(name, number)
