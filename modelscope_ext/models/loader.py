@@ -6,9 +6,11 @@ library is imported. A registered class beats the built-in backend.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,26 +70,17 @@ def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any)
 def load_request(model: Any, request: Request, *, model_class: type[Model] | None = None) -> Model:
     """Load `model` as a request asks whose keywords were checked already; else as `load`."""
     from modelscope_ext.hub.locate import open_snapshot
-    from modelscope_ext.metadata.evidence import collect
-    from modelscope_ext.models.resolve import Asked, decide
 
     grants = request.grants
     where: dict[str, Any] = {name: request.values[name] for name in _LOCATION if name in request.values}
     snapshot = open_snapshot(model, limits=grants.limits, **where)
     seen = marks(snapshot.folder, snapshot.names) if snapshot.folder is not None else {}
-    evidence = collect(snapshot, cfg_dict=request.get("cfg_dict"), limits=grants.limits)
-    gate.check_task(request.get("task"), evidence, snapshot, grants)
-    asked = {**_of_class(model_class), **request.resolve_options()}
-    named = Asked(asked.get("task"), asked.get("backend"), asked.get("framework"), evidence)
-    resolution = decide(evidence, named, variant=request.get("variant"))
-    choice = _choose(resolution, evidence, model_class)
-    resolution = _completed(resolution, choice, request.get("task"))
-    gate.gate_a(resolution, evidence, snapshot, grants, engine=choice.engine, base_model=request.get("base_model"))
-    check_framework(resolution, evidence, request.get("framework"))
-    check_loadable(resolution, choice)
-    check_needs(resolution)
-    check_options(request, choice)
-    check_base(request, snapshot, evidence, choice)
+    evidence, resolution, choice = _decided(snapshot, request, model_class)
+    gate_a = partial(
+        gate.gate_a, resolution, evidence, grants=grants, engine=choice.engine, base_model=request.get("base_model")
+    )
+    gate_a(snapshot)
+    _check(request, snapshot, evidence, resolution, choice)
     map_libraries(resolution.framework)
     files = _files(resolution, snapshot, choice)
     if (lock := request.get("lock")) is not None:
@@ -97,25 +90,57 @@ def load_request(model: Any, request: Request, *, model_class: type[Model] | Non
     if snapshot.remote is not None:
         snapshot = _fetched(snapshot, files, resolution, request)
         files = tuple(name for name in files if name in snapshot)
-        # What would run could not be hashed before its bytes were here.
-        gate.gate_a(resolution, evidence, snapshot, grants, engine=choice.engine, base_model=request.get("base_model"))
+        gate_a(snapshot)  # what would run could not be hashed before its bytes were here
         seen = marks(_folder(snapshot), files)
     folder = _folder(snapshot)
     gate.gate_b(resolution, snapshot, files, grants)
     options = {**request.load_options(), **request.extra, "task": request.get("task") or resolution.default_task}
-    place: dict[str, Any] = {name: where[name] for name in ("token", "cache_dir", "local_files_only") if name in where}
-    token = _PLACE.set({**place, "hub": where.get("hub", snapshot.source.hub if snapshot.source.repo else None)})
-    try:
-        with eased_collector(), away_from(None if choice.own else folder):
-            made = _built(choice, folder, resolution, evidence, {**options, "grants": grants})
-    finally:
-        _PLACE.reset(token)
+    with _placed(where, snapshot), eased_collector(), away_from(None if choice.own else folder):
+        made = _built(choice, folder, resolution, evidence, {**options, "grants": grants})
     try:
         check_unchanged(folder, seen, files, source=str(snapshot.source))
     except ModelScopeExtError:
         made.close()
         raise
     return made
+
+
+def _decided(
+    snapshot: Snapshot, request: Request, model_class: type[Model] | None
+) -> tuple[Evidence, Resolution, Choice]:
+    """Return what the files say, the decision, and who loads."""
+    from modelscope_ext.metadata.evidence import collect
+    from modelscope_ext.models.resolve import Asked, decide
+
+    grants = request.grants
+    evidence = collect(snapshot, cfg_dict=request.get("cfg_dict"), limits=grants.limits)
+    gate.check_task(request.get("task"), evidence, snapshot, grants)
+    asked = {**_of_class(model_class), **request.resolve_options()}
+    named = Asked(asked.get("task"), asked.get("backend"), asked.get("framework"), evidence)
+    resolution = decide(evidence, named, variant=request.get("variant"))
+    choice = _choose(resolution, evidence, model_class)
+    return evidence, _completed(resolution, choice, request.get("task")), choice
+
+
+def _check(request: Request, snapshot: Snapshot, evidence: Evidence, resolution: Resolution, choice: Choice) -> None:
+    """Raise for whatever stands against the load and can be known without reading weights or importing anything."""
+    check_framework(resolution, evidence, request.get("framework"))
+    check_loadable(resolution, choice)
+    check_needs(resolution)
+    check_options(request, choice)
+    check_base(request, snapshot, evidence, choice)
+
+
+@contextmanager
+def _placed(where: Mapping[str, Any], snapshot: Snapshot) -> Iterator[None]:
+    """Let `place_of_load` say where the model of this load comes from."""
+    place = {name: where[name] for name in ("token", "cache_dir", "local_files_only") if name in where}
+    hub = where.get("hub", snapshot.source.hub if snapshot.source.repo else None)
+    token = _PLACE.set({**place, "hub": hub})
+    try:
+        yield
+    finally:
+        _PLACE.reset(token)
 
 
 def adopt(native: Any, *, task: str | None = None, preprocessor: Any = None) -> Model:

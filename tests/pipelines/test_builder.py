@@ -40,7 +40,7 @@ def test_the_signature_is_modelscopes_first():
     assert named == [
         "backend", "hub", "revision", "cfg_dict", "dtype", "device_map", "batch_size", "variant", "subfolder",
         "base_model", "allow_missing_weights", "token", "cache_dir", "local_files_only", "allow_pickle",
-        "allow_sources", "code_sha256", "limits", "verify",
+        "allow_sources", "code_sha256", "limits", "verify", "lock",
     ]  # fmt: skip
     assert parameters["backend_kwargs"].kind is inspect.Parameter.VAR_KEYWORD
 
