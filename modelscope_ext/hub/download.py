@@ -3,7 +3,7 @@
 The body of every file comes through here, for all hubs the same way: Hugging Face's client cannot resume after a kill
 and checks no hash, openMind's serves a file that failed its check (docs/download.md). What is shared with them is what
 matters to users: their caches, their locks, their logins. A file is published when its size and its hash are the listed
-ones and it is on the disk, and not before.
+ones, and not before.
 """
 
 from __future__ import annotations

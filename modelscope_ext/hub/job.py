@@ -25,7 +25,7 @@ from modelscope_ext.hub.progress import Progress
 from modelscope_ext.hub.protocol import Access, Hub, HubFile, Listing
 from modelscope_ext.hub.retry import FIRST_WAIT, LONGEST_WAIT, TRIES, Unusable, after_of, is_passing, status_of
 from modelscope_ext.hub.stripes import Striped
-from modelscope_ext.hub.verified import Verified
+from modelscope_ext.hub.verified import Verified, this_boot
 from modelscope_ext.hub.web import Web
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import printable
@@ -150,7 +150,8 @@ class Job:
         while ready:
             partial = ready.pop()
             try:
-                partial.sync()
+                if this_boot() is None:  # then nothing tells after a crash that the bytes have to be looked at
+                    partial.sync()
                 self._published(partial.file, partial)
             except BaseException:
                 for other in ready:
@@ -163,7 +164,7 @@ class Job:
     def _published(self, file: HubFile, partial: Partial | Striped) -> None:
         self.hub.publish(self.listing, file, partial.path, self.access)
         partial.published()
-        self.verified.note(self.folder / file.name, file)
+        self.verified.note(self.folder / file.name, file, new=True)
 
     def _lock_of(self, file: HubFile) -> Path:
         if isinstance(self.hub, LocalDir):
@@ -290,6 +291,8 @@ class Job:
         while True:
             self._all_stripes(striped)
             if striped.complete(self.stopped):
+                if this_boot() is None:
+                    striped.sync()
                 return
             if self.stopped():
                 raise InterruptedError

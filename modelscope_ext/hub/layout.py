@@ -143,7 +143,7 @@ def settled(storage: Path, listing: Listing) -> None:
         return
     ref = storage / "refs" / listing.revision
     ref.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(ref, listing.commit)
+    write_atomic(ref, listing.commit, durable=False)  # empty, it names no commit, and the hub is asked again
 
 
 def put(body: Path, target: Path) -> None:

@@ -188,16 +188,21 @@ class Striped:
                 begin_writing(self._handle, self._hashed - _STRIPE, _STRIPE)
 
     def complete(self, stopped: Callable[[], bool]) -> bool:
-        """Whether all bytes are here and are the listed ones; they are on the disk then."""
+        """Whether all bytes are here and are the listed ones."""
         self._ended = False
         self._hash_to(self.file.size, stopped)
-        if self._hashed != self.file.size or self._hash.hexdigest() != content_id(self.file):
-            return False
+        return self._hashed == self.file.size and bool(self._hash.hexdigest() == content_id(self.file))
+
+    def sync(self) -> None:
+        """Wait until all bytes are on the disk, not only in its cache.
+
+        Raises:
+            DiskFull, OSError: The disk failed.
+        """
         try:
             os.fsync(self._handle)
         except OSError as error:
             raise told(error, self.file, self.path, self.file.size, resumable=True) from error
-        return True
 
     def published(self) -> None:
         """Say that the file was moved to its place."""

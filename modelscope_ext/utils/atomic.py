@@ -12,7 +12,7 @@ from typing import BinaryIO
 __all__ = ["replacing", "write_atomic"]
 
 
-def write_atomic(path: str | Path, data: str | bytes) -> None:
+def write_atomic(path: str | Path, data: str | bytes, *, durable: bool = True) -> None:
     """Write `data` beside `path` and move it into place; a failure leaves `path` as it was and nothing beside it.
 
     A link is replaced, not followed: what it points at (a hub's cache, say) is never changed.
@@ -20,6 +20,7 @@ def write_atomic(path: str | Path, data: str | bytes) -> None:
     Args:
         path: The file; its folder must exist. An existing file's permissions are kept.
         data: The new content; a str is written as UTF-8 with the line ends it has.
+        durable: Wait until it is on the disk. Without, a crash of the machine may leave an empty file.
 
     Raises:
         OSError: The folder does not exist or cannot be written.
@@ -31,12 +32,12 @@ def write_atomic(path: str | Path, data: str | bytes) -> None:
         ...     [file.name for file in Path(folder).iterdir()], Path(folder, "a.json").read_text()
         (['a.json'], '{}')
     """
-    with replacing(path) as file:
+    with replacing(path, durable=durable) as file:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
+def replacing(path: str | Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Yield the file that takes the place of `path` when the block ends, for content that comes piece by piece.
 
     An error in the block leaves `path` as it was and nothing beside it; else see `write_atomic`.
@@ -56,7 +57,8 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         with suppress(OSError):
             old = target.lstat()
             if stat.S_ISREG(old.st_mode):
