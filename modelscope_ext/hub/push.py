@@ -67,14 +67,21 @@ def _huggingface(remote: Remote, endpoint: str, name: str, data: bytes, message:
     from huggingface_hub import CommitOperationAdd, HfApi
 
     api = HfApi(endpoint=endpoint, token=remote.access.token, library_name="modelscope-ext")
-    made = api.create_commit(
-        remote.listing.repo,
-        [CommitOperationAdd(name, data)],
-        commit_message=message,
-        revision=remote.listing.revision,
-        parent_commit=remote.listing.commit,
-        create_pr=True,
-    )
+    try:
+        made = api.create_commit(
+            remote.listing.repo,
+            [CommitOperationAdd(name, data)],
+            commit_message=message,
+            revision=remote.listing.revision,
+            parent_commit=remote.listing.commit,
+            create_pr=True,
+        )
+    except ValueError as error:
+        # huggingface_hub before 1.0 cannot read the address of a repo at an endpoint that it was not imported with; by
+        # then the commit is made.
+        if "Unable to retrieve user and repo ID" not in str(error):
+            raise
+        return f"{endpoint}/{remote.listing.repo}/discussions"
     return made.pr_url
 
 
