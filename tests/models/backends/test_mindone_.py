@@ -296,16 +296,32 @@ def numbers(native, calls):
     ]
 
 
+_FROM_IMAGES = """
+import numpy as np, torch
+from PIL import Image
+from diffusers import AutoPipelineForImage2Image
+pipe = AutoPipelineForImage2Image.from_pretrained(arg["folder"])
+pipe.set_progress_bar_config(disable=True)
+image, result = Image.fromarray(np.array(arg["image"], dtype="uint8")), []
+for prompt, seed in arg["calls"]:
+    generator = torch.Generator("cpu").manual_seed(seed)
+    made = pipe(prompt=prompt, image=image, generator=generator, num_inference_steps=2, output_type="np")
+    result.append(made.images[0])
+"""
+
+
 def test_a_related_task_runs_with_the_same_components(built):
     import numpy as np
     from PIL import Image
 
+    folder, calls = built("stable-diffusion"), [("a cat", 1), ("a red house", 2)]
     image = Image.fromarray((np.random.default_rng(0).random((16, 16, 3)) * 255).astype("uint8"))
-    with pipeline("image-to-image", built("stable-diffusion"), **MINDSPORE) as pipe:
-        made = pipe({"image": image, "prompt": "a cat"}, seed=1, num_inference_steps=2)
+    with pipeline("image-to-image", folder, **MINDSPORE) as pipe:
+        made = [pipe({"image": image, "prompt": p}, seed=seed, num_inference_steps=2) for p, seed in calls]
         with pytest.raises(OptionError, match="does not serve 'text-to-video'"):
             pipe.model.predict("text-to-video", ["a cat"])
-    assert made.size == (16, 16) and pixels(made).std() > 0
+    expected = reference(_FROM_IMAGES, {"folder": str(folder), "image": np.asarray(image).tolist(), "calls": calls})
+    assert_close([pixels(one) for one in made], expected, 1 / 255)
 
 
 @pytest.mark.parametrize("count", [1, 3, 15, 16, 17, 31, 64, 1000])
