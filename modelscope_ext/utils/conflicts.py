@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from modelscope_ext.utils.distributions import installed
 from modelscope_ext.utils.record import Record
+from modelscope_ext.utils.versions import holds, plain_bounds, plain_release
 
 __all__ = [
     "CONFLICTS", "OLDER_LINES", "PROVIDERS", "Conflict", "Pin", "admits", "advice_of_companions", "conflict_between",
@@ -196,6 +197,9 @@ def admits(specifier: str, version: str) -> bool:
     """Whether `version` satisfies `specifier`; an empty one admits everything."""
     if not specifier:
         return True
+    have, bounds = plain_release(version), plain_bounds(specifier)
+    if have is not None and bounds is not None:
+        return all(holds(have, sign, bound) for sign, bound in bounds)
     from packaging.specifiers import SpecifierSet
 
     return SpecifierSet(specifier).contains(version, prereleases=True)

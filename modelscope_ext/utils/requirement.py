@@ -22,17 +22,15 @@ from modelscope_ext.utils.conflicts import PROVIDERS, advice_of_companions, conf
 from modelscope_ext.utils.distributions import Distribution, canonical_name, installed, requires
 from modelscope_ext.utils.record import Record
 from modelscope_ext.utils.text import printable
+from modelscope_ext.utils.versions import BOUND, holds, plain_bounds, plain_release, release
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
 __all__ = ["Check", "check_requirement", "check_requirements", "install_command", "is_installed", "pip_name"]
 
-_BOUND = r"(?:>=|<=|==|!=|<|>)\s*\d{1,9}(?:\.\d{1,9})*"
 #: ``name``, ``name>=1.2``, ``name>=1,<2``: what nearly all requirements look like, judged without `packaging` (16 ms).
-_PLAIN = re.compile(rf"\s*([A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*((?:{_BOUND}(?:\s*,\s*{_BOUND})*)?)\s*\Z", re.ASCII)
-_SIGNS = re.compile(r"([<>=!]=?)([\d.]+)")
-_RELEASE = re.compile(r"(\d{1,9}(?:\.\d{1,9})*)(?:\+.*)?\Z", re.ASCII)
+_PLAIN = re.compile(rf"\s*([A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*((?:{BOUND}(?:\s*,\s*{BOUND})*)?)\s*\Z", re.ASCII)
 #: Options of pip, addresses and paths: lines that pip would fetch from somewhere else than the registry.
 _FETCHES = re.compile(r"\s*-|.*://|.*@\s*\S|\s*(git|hg|svn|bzr)\+|\s*[.~]|.*[/\\]", re.DOTALL)
 _FILES = (".whl", ".zip", ".tar.gz", ".txt", ".py", ".git")
@@ -170,14 +168,14 @@ def _check_plain(spec: str, name: str, clauses: str) -> Check:
     verdict = Check(spec, True, found.version if found else None, name=_name_for(name, found), specifier=clauses)
     if found is None:
         return _judged(verdict, "missing")
-    release = _RELEASE.match(found.version)
-    if clauses and not release:  # a pre-release, an epoch, ...
+    have = plain_release(found.version)
+    if clauses and have is None:  # a pre-release, an epoch, ...
         from packaging.requirements import Requirement
 
         return _check_parsed(Requirement(spec), spec, frozenset())
-    have = _release(release[1]) if release else ()
-    wrong = [bound for sign, bound in _SIGNS.findall(clauses) if not _holds(have, sign, bound)]
-    return _judged(verdict, _problem(have < _release(bound) for bound in wrong))
+    known = have or ()
+    wrong = [bound for sign, bound in plain_bounds(clauses) or () if not holds(known, sign, bound)]
+    return _judged(verdict, _problem(known < release(bound) for bound in wrong))
 
 
 def _check_parsed(requirement: Requirement, shown: str, above: frozenset[str]) -> Check:
@@ -276,17 +274,3 @@ def _problem(wrong: Iterable[bool]) -> str:
     """Name the problem from the bounds that fail: whether what is installed is older than each."""
     older = list(wrong)
     return ("too old" if any(older) else "conflict") if older else ""
-
-
-def _release(version: str) -> tuple[int, ...]:
-    parts = [int(part) for part in version.split(".") if part]
-    while parts and parts[-1] == 0:
-        parts.pop()
-    return tuple(parts)
-
-
-def _holds(have: tuple[int, ...], sign: str, text: str) -> bool:
-    bound = _release(text)
-    if sign in ("==", "!="):
-        return (have == bound) == (sign == "==")
-    return {">=": have >= bound, "<=": have <= bound, "<": have < bound, ">": have > bound}[sign]

@@ -59,7 +59,6 @@ def test_a_decision_as_plain_text():
         "  ok  transformers>=4.37  5.23.0",
         "  --  torch               not installed  missing",
         "  --  mindone             0.5.0          conflict",
-        "  pip install torch",
         "  it needs an environment of its own",
         "why",
         "  framework  model.safetensors        safetensors that torch wrote",

@@ -27,7 +27,7 @@ def generator(seed: int | None) -> np.random.Generator:
     """
     import numpy as np
 
-    class Torch(np.random.Generator):
+    class Torch(np.random.Generator):  # type: ignore[misc,unused-ignore]
         """numpy's generator with PyTorch's normal numbers."""
 
         def __init__(self, seed: int) -> None:
@@ -71,7 +71,7 @@ def generator(seed: int | None) -> np.random.Generator:
             self._next = float(far * np.sin(angle))
             return float(far * np.cos(angle))
 
-    return Torch(np.random.SeedSequence().entropy % 2**63 if seed is None else seed)  # type: ignore[operator]
+    return Torch(np.random.SeedSequence().entropy % 2**63 if seed is None else seed)  # type: ignore[operator,unused-ignore]
 
 
 def _box_muller(values: Any) -> Any:
