@@ -46,6 +46,23 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Recorder(config, path.absolute()))
 
 
+#: Where nothing of PyTorch takes part, unless a test says so: these run in the environment `core` only. What the newer
+#: clients of the environment `pt` may do differently, the other tests of hubs try there too.
+_LIGHT = (
+    *("metadata/", "safety/", "utils/"),
+    *("hub/test_faults_", "hub/test_names", "hub/test_retry", "hub/test_phase_one"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that need to run once only."""
+    here = Path(__file__).parent
+    for item in items:
+        name = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
+        if name.startswith(_LIGHT) and item.get_closest_marker("pt") is None:
+            item.add_marker("light")
+
+
 @pytest.fixture(autouse=True)
 def no_sockets(request: pytest.FixtureRequest) -> Iterator[None]:
     """Block every socket but Unix ones.
