@@ -150,6 +150,8 @@ class Session:
         The model's generation_config.json is followed; where it says nothing about sampling nothing is sampled, and
         where it says nothing about length 256 new tokens are the limit.
         """
+        import transformers
+
         config = getattr(self.model, "generation_config", None)
         said = dict(options)
         if config is not None:
@@ -158,7 +160,11 @@ class Session:
             if not getattr(config, "do_sample", None):
                 said.setdefault("do_sample", False)
             if not _LENGTHS & said.keys():
-                said |= {name: own[name] for name in _LENGTHS if own.get(name) is not None} or {"max_new_tokens": 256}
+                lengths = {name: own[name] for name in _LENGTHS if own.get(name) is not None}
+                if not lengths:
+                    said["max_new_tokens"] = 256
+                elif transformers.__version__.startswith("4."):
+                    said |= lengths
         if "stop_strings" in said:
             said.setdefault("tokenizer", self.part("tokenizer"))
         return said
