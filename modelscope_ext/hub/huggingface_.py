@@ -15,12 +15,13 @@ from typing import Any
 from urllib.parse import quote
 
 from modelscope_ext.errors import HubError
-from modelscope_ext.hub import failures, layout
+from modelscope_ext.hub import failures
 from modelscope_ext.hub.client import Row, checked, need
 from modelscope_ext.hub.failures import Asked
 from modelscope_ext.hub.names import COMMIT, check_repo, check_revision
 from modelscope_ext.hub.protocol import Access, Address, HubFile, Listing
 from modelscope_ext.hub.retry import Deadline, bounded, retried
+from modelscope_ext.hub.snapshots import InSnapshots
 
 __all__ = ["HuggingFace"]
 
@@ -29,7 +30,7 @@ _ENDPOINT = "https://huggingface.co"
 _STEP = 20.0
 
 
-class HuggingFace:
+class HuggingFace(InSnapshots):
     """See `hub.protocol.Hub`."""
 
     name = "huggingface"
@@ -72,44 +73,24 @@ class HuggingFace:
 
         return access if access.token is not None else replace(access, token=get_token() or "")
 
-    def cached(self, listing: Listing, file: HubFile, access: Access) -> Path | None:
-        """Return a copy in the client's cache."""
-        return layout.find(self._storage(listing.repo, access), listing.commit, file)
-
-    def folder(self, listing: Listing, access: Access) -> Path:
-        """Return the folder of this commit in the client's cache."""
-        return layout.snapshot_of(self._storage(listing.repo, access), listing.commit)
-
-    def publish(self, listing: Listing, file: HubFile, body: Path, access: Access) -> Path:
-        """Move `body` into the client's cache."""
-        return layout.place(self._storage(listing.repo, access), listing, file, body)
-
-    def settle(self, listing: Listing, access: Access) -> None:
-        """Write which commit the revision is at."""
-        layout.settled(self._storage(listing.repo, access), listing)
-
-    def known(self, access: Access) -> tuple[str, ...]:
-        """Return the ids of the repos in the client's cache."""
-        return layout.known_in(_cache(access))
+    def cache(self, access: Access) -> Path:
+        """Return the client's cache by the client's own rules, as the environment is now."""
+        if access.cache_dir is not None:
+            return access.cache_dir
+        for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+            if os.environ.get(name):
+                return _expanded(os.environ[name])
+        if os.environ.get("HF_HOME"):
+            return _expanded(os.environ["HF_HOME"]) / "hub"
+        return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
 
     def options(self) -> Mapping[str, Any]:
         """Return endpoint and cache as they are now."""
-        return {"endpoint": _endpoint(), "cache": str(_cache(Access()))}
+        return {"endpoint": _endpoint(), "cache": str(self.cache(Access()))}
 
     def _names(self, repo: str, revision: str | None) -> tuple[str, str]:
         revision = self.default if revision in (None, "main", "master") else str(revision)
         return check_repo(repo, hub=self.title, bare=True), check_revision(revision, hub=self.title)
-
-    def _storage(self, repo: str, access: Access) -> Path:
-        return layout.storage_of(_cache(access), repo)
-
-    def _cached_listing(self, asked: Asked, access: Access) -> Listing:
-        storage = self._storage(asked.repo, access)
-        commit = layout.commit_of(storage, asked.revision or "main")
-        if commit is None:
-            raise failures.not_cached(asked, self.known(access))
-        found = Listing(self.name, asked.repo, asked.revision or "main", commit, offline=True)
-        return checked(found, layout.files_in(layout.snapshot_of(storage, commit)), asked, access.limits)
 
     def _failure(self, error: Exception, asked: Asked, access: Access) -> Exception:
         from huggingface_hub import errors
@@ -171,18 +152,6 @@ def _token(access: Access) -> str | bool | None:
 
 def _endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or _ENDPOINT).rstrip("/")
-
-
-def _cache(access: Access) -> Path:
-    """Return the client's cache by the client's own rules, as the environment is now."""
-    if access.cache_dir is not None:
-        return access.cache_dir
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if os.environ.get(name):
-            return _expanded(os.environ[name])
-    if os.environ.get("HF_HOME"):
-        return _expanded(os.environ["HF_HOME"]) / "hub"
-    return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
 
 
 def _expanded(path: str) -> Path:

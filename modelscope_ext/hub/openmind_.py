@@ -14,12 +14,13 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from modelscope_ext.errors import HubError, OptionError
-from modelscope_ext.hub import failures, layout
+from modelscope_ext.hub import failures
 from modelscope_ext.hub.client import Row, checked, need
 from modelscope_ext.hub.failures import Asked
 from modelscope_ext.hub.names import COMMIT, check_repo, check_revision
 from modelscope_ext.hub.protocol import Access, Address, HubFile, Listing
 from modelscope_ext.hub.retry import Deadline, bounded, retried
+from modelscope_ext.hub.snapshots import InSnapshots
 
 __all__ = ["OpenMind"]
 
@@ -28,7 +29,7 @@ _ENDPOINT = "https://modelers.cn"
 _OWNER = re.compile(r"[A-Za-z][\w.-]{2,39}", re.ASCII)
 
 
-class OpenMind:
+class OpenMind(InSnapshots):
     """See `hub.protocol.Hub`."""
 
     name = "openmind"
@@ -65,29 +66,16 @@ class OpenMind:
         """Return `access` with the token that is sent."""
         return access
 
-    def cached(self, listing: Listing, file: HubFile, access: Access) -> Path | None:
-        """Return a copy in the client's cache."""
-        return layout.find(self._storage(listing.repo, access), listing.commit, file)
-
-    def folder(self, listing: Listing, access: Access) -> Path:
-        """Return the folder of this commit in the client's cache."""
-        return layout.snapshot_of(self._storage(listing.repo, access), listing.commit)
-
-    def publish(self, listing: Listing, file: HubFile, body: Path, access: Access) -> Path:
-        """Move `body` into the client's cache."""
-        return layout.place(self._storage(listing.repo, access), listing, file, body)
-
-    def settle(self, listing: Listing, access: Access) -> None:
-        """Write which commit the revision is at."""
-        layout.settled(self._storage(listing.repo, access), listing)
-
-    def known(self, access: Access) -> tuple[str, ...]:
-        """Return the ids of the repos in the client's cache."""
-        return layout.known_in(_cache(access))
+    def cache(self, access: Access) -> Path:
+        """Return the client's cache by the client's own rules, as the environment is now."""
+        if access.cache_dir is not None:
+            return access.cache_dir
+        home = os.environ.get("XDG_CACHE_HOME")
+        return (Path(home).expanduser() if home else Path.home() / ".cache") / "openmind" / "hub"
 
     def options(self) -> Mapping[str, Any]:
         """Return endpoint and cache as they are now."""
-        return {"endpoint": _endpoint(), "cache": str(_cache(Access()))}
+        return {"endpoint": _endpoint(), "cache": str(self.cache(Access()))}
 
     def _names(self, repo: str, revision: str | None) -> tuple[str, str]:
         revision = self.default if revision in (None, "main", "master") else str(revision)
@@ -95,17 +83,6 @@ class OpenMind:
         if not _OWNER.fullmatch(repo.partition("/")[0]):
             raise OptionError(f"{repo!r} is no id on {self.title}: an owner's name has 3 to 40 characters.")
         return repo, check_revision(revision, hub=self.title)
-
-    def _storage(self, repo: str, access: Access) -> Path:
-        return layout.storage_of(_cache(access), repo)
-
-    def _cached_listing(self, asked: Asked, access: Access) -> Listing:
-        storage = self._storage(asked.repo, access)
-        commit = layout.commit_of(storage, asked.revision or self.default)
-        if commit is None:
-            raise failures.not_cached(asked, self.known(access))
-        found = Listing(self.name, asked.repo, asked.revision or self.default, commit, offline=True)
-        return checked(found, layout.files_in(layout.snapshot_of(storage, commit)), asked, access.limits)
 
     def _failure(self, error: Exception, asked: Asked, access: Access) -> Exception:
         import openmind_hub as client
@@ -141,10 +118,3 @@ def _row(file: Any) -> Row:
 
 def _endpoint() -> str:
     return (os.environ.get("OPENMIND_HUB_ENDPOINT") or _ENDPOINT).rstrip("/")
-
-
-def _cache(access: Access) -> Path:
-    if access.cache_dir is not None:
-        return access.cache_dir
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home).expanduser() if home else Path.home() / ".cache") / "openmind" / "hub"

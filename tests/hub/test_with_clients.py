@@ -54,7 +54,7 @@ def test_defaults_are_those_of_the_clients(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert huggingface_._endpoint() == theirs._HF_DEFAULT_ENDPOINT
-    assert huggingface_._cache(Access()) == tmp_path / ".cache" / "huggingface" / "hub"
+    assert huggingface_.HuggingFace().cache(Access()) == tmp_path / ".cache" / "huggingface" / "hub"
     assert modelscope_._endpoint() == DEFAULT_ENDPOINT
     assert modelscope_._cache(Access()) == HubConfig().cache_dir
     monkeypatch.setenv("MODELSCOPE_DOMAIN", "mirror.example/")
