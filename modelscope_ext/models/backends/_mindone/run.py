@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from modelscope_ext.errors import OptionError
-from modelscope_ext.models.backends._answers import Window, best_answers, window_size
+from modelscope_ext.models.backends._answers import Window, best_answers
 from modelscope_ext.models.backends._mindone.tasks import ROWS
 from modelscope_ext.models.backends._transformers.parts import kind_of
-from modelscope_ext.models.backends._transformers.qa import placer
+from modelscope_ext.models.backends._transformers.qa import in_windows, placer
 from modelscope_ext.models.backends._transformers.run import Outcome, Session, chunks, own_tokenizer, same
 from modelscope_ext.models.backends._transformers.tasks import Row
 from modelscope_ext.models.backends._transformers.text import activation
@@ -161,24 +160,7 @@ def answer(session: MindSession, items: Sequence[Any], options: dict[str, Any]) 
 def _windows(session: MindSession, item: Any, options: dict[str, Any]) -> Iterator[Window]:
     import numpy as np
 
-    tokenizer = session.part("tokenizer")
-    if not getattr(tokenizer, "is_fast", False):
-        raise OptionError(
-            "question-answering needs a fast tokenizer (tokenizer.json): only it knows the places of words"
-        )
-    longest, stride = window_size(tokenizer.model_max_length, options)
-    words = tokenizer(
-        item["question"],
-        item["context"],
-        truncation="only_second",
-        max_length=longest,
-        stride=stride,
-        return_overflowing_tokens=True,
-        return_offsets_mapping=True,
-        padding="longest",
-        return_tensors="np",
-    )
-    inputs = {k: v for k, v in words.items() if k in set(tokenizer.model_input_names)}
+    words, inputs = in_windows(session, item, options, "np")
     for batch in chunks(range(len(words["input_ids"])), session.batch_size):
         output = session.read({k: v[batch[0] : batch[-1] + 1] for k, v in inputs.items()})
         starts, ends = _numbers(output.start_logits), _numbers(output.end_logits)

@@ -10,7 +10,7 @@ from modelscope_ext.models.backends._answers import Window, best_answers, window
 from modelscope_ext.models.backends._transformers.inputs import need, rgb
 from modelscope_ext.models.backends._transformers.run import Outcome, Session, chunks, same
 
-__all__ = ["answer", "answer_document", "answer_table", "placer"]
+__all__ = ["answer", "answer_document", "answer_table", "in_windows", "placer"]
 
 
 def answer(session: Session, items: Sequence[Any], options: dict[str, Any]) -> Outcome:
@@ -28,10 +28,15 @@ def answer(session: Session, items: Sequence[Any], options: dict[str, Any]) -> O
     return out, lambda native, _item: native
 
 
-def _windows(session: Session, item: Any, options: dict[str, Any]) -> Iterator[Window]:
-    """Yield the windows of one context, read by the model."""
-    import numpy as np
+def in_windows(session: Session, item: Any, options: dict[str, Any], tensors: str) -> tuple[Any, dict[str, Any]]:
+    """Return one question and its context as overlapping windows of tokens, and those of them that the model reads.
 
+    Args:
+        session: With a tokenizer.
+        item: ``question`` and ``context``.
+        options: `max_seq_len`, `doc_stride`.
+        tensors: What they are made of: ``"pt"`` or ``"np"``.
+    """
     tokenizer = session.part("tokenizer")
     if not getattr(tokenizer, "is_fast", False):
         raise OptionError(
@@ -47,9 +52,16 @@ def _windows(session: Session, item: Any, options: dict[str, Any]) -> Iterator[W
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
         padding="longest",
-        return_tensors="pt",
+        return_tensors=tensors,
     )
-    inputs = {k: v for k, v in words.items() if k in set(tokenizer.model_input_names)}
+    return words, {k: v for k, v in words.items() if k in set(tokenizer.model_input_names)}
+
+
+def _windows(session: Session, item: Any, options: dict[str, Any]) -> Iterator[Window]:
+    """Yield the windows of one context, read by the model."""
+    import numpy as np
+
+    words, inputs = in_windows(session, item, options, "pt")
     for batch in chunks(range(len(words["input_ids"])), session.batch_size):
         output = session.model(**{k: v[batch[0] : batch[-1] + 1].to(session.device) for k, v in inputs.items()})
         for row, number in enumerate(batch):
