@@ -1,5 +1,6 @@
 # `make demo` shows the main job, `make test` passes the tests. Both need nothing but Python (3.10 or later) and make.
 PYTHON ?= python3
+JOBS ?= 2
 DEMO := .venv-demo
 TOX := .venv/bin/tox
 COMMA := ,
@@ -22,9 +23,10 @@ $(TOX): requirements/tools.txt
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c requirements/tools.txt tox
 	touch $@
 
-# `make test SKIP_MS=1` leaves out the environment `ms`: MindSpore's libraries take 4 GB of disk.
+# `JOBS` environments at a time, the long ones first; each prints what it did when it is done. `make test SKIP_MS=1`
+# leaves out the environment `ms`: MindSpore's libraries take 4 GB of disk.
 test: $(TOX)
-	$(TOX) run -e lint,type,core,olah,pt,pt-cv$(if $(SKIP_MS),,$(COMMA)ms)
+	$(TOX) run-parallel --parallel $(JOBS) --parallel-no-spinner -e lint,pt,core$(if $(SKIP_MS),,$(COMMA)ms),pt-cv,olah,type
 
 # What takes longer: property tests over new examples, and tests marked `long`: faults of hubs, conversions of a
 # gigabyte, a CUDA device where there is one.
