@@ -17,7 +17,7 @@ from pathlib import Path
 from modelscope_ext.hub.names import COMMIT
 from modelscope_ext.hub.protocol import HubFile, Listing
 from modelscope_ext.safety.paths import fault_of
-from modelscope_ext.utils.atomic import write_atomic
+from modelscope_ext.utils.atomic import beside, write_atomic
 
 __all__ = [
     "blob_of",
@@ -124,17 +124,11 @@ def place(storage: Path, listing: Listing, file: HubFile, body: Path) -> Path:
 def link(blob: Path, target: Path) -> None:
     """Make `target` stand for `blob`: by a relative link as the client makes it, or by a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name[:80]}.{os.getpid():x}{os.urandom(4).hex()}.tmp")
-    try:
+    with beside(target) as name:
         try:
-            beside.symlink_to(os.path.relpath(blob, target.parent))
+            name.symlink_to(os.path.relpath(blob, target.parent))
         except OSError:
-            shutil.copyfile(blob, beside)
-        beside.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            beside.unlink()
-        raise
+            shutil.copyfile(blob, name)
 
 
 def settled(storage: Path, listing: Listing) -> None:
@@ -152,12 +146,6 @@ def put(body: Path, target: Path) -> None:
     try:
         body.replace(target)
     except OSError:
-        beside = target.with_name(f".{target.name[:80]}.{os.getpid():x}{os.urandom(4).hex()}.tmp")
-        try:
-            shutil.copyfile(body, beside)
-            beside.replace(target)
-        except BaseException:
-            with suppress(OSError):
-                beside.unlink()
-            raise
+        with beside(target) as name:
+            shutil.copyfile(body, name)
         body.unlink()

@@ -11,6 +11,7 @@ from typing import Any
 from modelscope_ext.errors import PathEscapeRefused
 from modelscope_ext.hub.digest import verify_file
 from modelscope_ext.hub.protocol import Access, Address, Hub, HubFile, Listing
+from modelscope_ext.utils.atomic import beside
 from modelscope_ext.utils.text import printable
 
 __all__ = ["LocalDir"]
@@ -76,12 +77,8 @@ class LocalDir:
         if own:  # else it is the cache's too, and whoever edits the folder must not change that
             body.replace(place)
             return place
-        beside = place.with_name(f".{place.name[:80]}.{os.getpid():x}{os.urandom(4).hex()}.tmp")
-        try:
-            shutil.copyfile(body, beside)
-            beside.replace(place)
-        finally:
-            beside.unlink(missing_ok=True)
+        with beside(place) as name:
+            shutil.copyfile(body, name)
         return place
 
     def settle(self, listing: Listing, access: Access) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["replacing", "write_atomic"]
+__all__ = ["beside", "replacing", "write_atomic"]
 
 
 def write_atomic(path: str | Path, data: str | bytes, *, durable: bool = True) -> None:
@@ -51,9 +51,8 @@ def replacing(path: str | Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         'done'
     """
     target = Path(path)
-    beside = target.with_name(f".{target.name[:100]}.{os.getpid():x}{os.urandom(6).hex()}.tmp")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
+    with beside(target) as name:
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
@@ -62,9 +61,28 @@ def replacing(path: str | Path, *, durable: bool = True) -> Iterator[BinaryIO]:
         with suppress(OSError):
             old = target.lstat()
             if stat.S_ISREG(old.st_mode):
-                beside.chmod(stat.S_IMODE(old.st_mode))
-        beside.replace(target)
+                name.chmod(stat.S_IMODE(old.st_mode))
+
+
+@contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """Yield a name beside `target`; what the block makes there takes the place of `target` when it ends.
+
+    An error in the block leaves `target` as it was and nothing beside it.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with beside(Path(folder, "a.txt")) as name:
+        ...         _ = name.write_text("new")
+        ...     Path(folder, "a.txt").read_text()
+        'new'
+    """
+    name = target.with_name(f".{target.name[:80]}.{os.getpid():x}{os.urandom(6).hex()}.tmp")
+    try:
+        yield name
+        name.replace(target)
     except BaseException:
         with suppress(OSError):
-            beside.unlink()
+            name.unlink()
         raise
