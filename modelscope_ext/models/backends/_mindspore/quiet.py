@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
+from modelscope_ext.utils.shared import Shared
+
 __all__ = ["loading", "quiet"]
 
 #: Packages whose Python loggers and warnings are silenced; MindSpore's own logger is called by its name.
@@ -25,56 +27,43 @@ _PRINTING = ("mindone.transformers.generation.utils",)
 #: The variable that MindSpore's C++ side reads its level from, and the level CRITICAL.
 _LEVEL, _SILENT = "GLOG_v", "4"
 
-_LOCK = threading.RLock()
 _LOADING = threading.RLock()
-_state: dict[str, Any] = {"depth": 0}
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Silence loggers and warnings of the libraries until the last of all threads inside has left."""
-    with _LOCK:
-        if _state["depth"] == 0:
-            _state["levels"] = {name: logging.getLogger(name).level for name in _PACKAGES}
-            _state["filters"] = warnings.filters[:]
-            _state["path"] = sys.path[:]  # MindSpore appends to it when it compiles its first kernels
-            _silence()
-        _state["depth"] += 1
-    try:
-        yield
-    finally:
-        with _LOCK:
-            _state["depth"] -= 1
-            if _state["depth"] == 0:
-                _restore()
-
-
-def _silence() -> None:
-    for name in _PACKAGES:
+def _silence() -> Iterator[None]:
+    levels = {name: logging.getLogger(name).level for name in _PACKAGES}
+    filters = warnings.filters[:]
+    path = sys.path[:]  # MindSpore appends to it when it compiles its first kernels
+    for name, level in levels.items():
         # A user who asked a library for more than warnings keeps it.
-        if logging.getLogger(name).level in (logging.NOTSET, logging.WARNING, logging.ERROR):
+        if level in (logging.NOTSET, logging.WARNING, logging.ERROR):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         warnings.filterwarnings("ignore", module=rf"{name}(\.|$)")
     for name in _PRINTING:
         if name in sys.modules:
             vars(sys.modules[name])["print"] = _nothing
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            if logging.getLogger(name).level == logging.CRITICAL:
+                logging.getLogger(name).setLevel(level)
+        for name in _PRINTING:
+            if name in sys.modules:
+                vars(sys.modules[name]).pop("print", None)
+        if sys.path != path:
+            sys.path[:] = path
+        # A slice of the same list, so that a `catch_warnings` around us still restores what it saved.
+        warnings.filters[:] = filters  # type: ignore[index]
 
 
 def _nothing(*_: Any, **__: Any) -> None:
     """Stand in for `print` in a module."""
 
 
-def _restore() -> None:
-    for name, level in _state["levels"].items():
-        if logging.getLogger(name).level == logging.CRITICAL:
-            logging.getLogger(name).setLevel(level)
-    for name in _PRINTING:
-        if name in sys.modules:
-            vars(sys.modules[name]).pop("print", None)
-    if sys.path != _state["path"]:
-        sys.path[:] = _state["path"]
-    # A slice of the same list, so that a `catch_warnings` around us still restores what it saved.
-    warnings.filters[:] = _state["filters"]  # type: ignore[index]
+#: Silences loggers and warnings of the libraries until the last of all threads inside has left.
+quiet = Shared(_silence)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from typing import Any
 from modelscope_ext.errors import ModelScopeExtError
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.requirement import is_installed
+from modelscope_ext.utils.shared import Shared
 
 __all__ = ["Asked", "loading", "offline", "running"]
 
@@ -78,25 +79,18 @@ def running() -> Iterator[None]:
         theirs.removeFilter(mine)
 
 
-#: How many threads are inside `_printing_to_stderr`, and what was stdout and took its place.
-_printing: dict[str, Any] = {"depth": 0}
-
-
 @contextmanager
-def _printing_to_stderr() -> Iterator[None]:
-    """Let stdout be stderr until the last of all threads inside has left."""
-    with _LOCK:
-        if not _printing["depth"]:
-            _printing.update(plain=sys.stdout, ours=sys.stderr)
-            sys.stdout = sys.stderr
-        _printing["depth"] += 1
+def _stderr_for_stdout() -> Iterator[None]:
+    plain, ours = sys.stdout, sys.stderr
+    sys.stdout = ours
     try:
         yield
     finally:
-        with _LOCK:
-            _printing["depth"] -= 1
-            if not _printing["depth"] and sys.stdout is _printing["ours"]:
-                sys.stdout = _printing["plain"]
+        if sys.stdout is ours:
+            sys.stdout = plain
+
+
+_printing_to_stderr = Shared(_stderr_for_stdout)
 
 
 class _Passes(logging.Filter):

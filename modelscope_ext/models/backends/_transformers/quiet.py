@@ -14,15 +14,13 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from modelscope_ext.utils.logger import logger
+from modelscope_ext.utils.shared import Shared
 
 __all__ = ["loading", "quiet", "shows_bars"]
 
-_LOCK = threading.RLock()
 _LOADING = threading.RLock()
-_state: dict[str, Any] = {"depth": 0}
 
 #: A variable that transformers' pipelines set for the whole process when they batch.
 _LEFT_BEHIND = "TOKENIZERS_PARALLELISM"
@@ -35,47 +33,32 @@ def shows_bars() -> bool:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Silence transformers' logging, bars and warnings until the last of all threads inside has left."""
-    with _LOCK:
-        if _state["depth"] == 0:
-            _silence()
-        _state["depth"] += 1
-    try:
-        yield
-    finally:
-        with _LOCK:
-            _state["depth"] -= 1
-            if _state["depth"] == 0:
-                _restore()
-
-
-def _silence() -> None:
+def _silence() -> Iterator[None]:
     from transformers.utils import logging as theirs
 
-    _state["level"] = theirs.get_verbosity()
-    _state["bars"] = theirs.is_progress_bar_enabled()
-    _state["filters"] = warnings.filters[:]
-    _state["parallelism"] = os.environ.get(_LEFT_BEHIND)
-    if _state["level"] >= logging.WARNING:
+    level, bars, filters = theirs.get_verbosity(), theirs.is_progress_bar_enabled(), warnings.filters[:]
+    parallelism = os.environ.get(_LEFT_BEHIND)
+    if level >= logging.WARNING:
         theirs.set_verbosity(logging.CRITICAL)
     if not shows_bars():
         theirs.disable_progress_bar()
     for package in ("transformers", "torch", "accelerate", "huggingface_hub", "diffusers", "modelscope", "peft"):
         warnings.filterwarnings("ignore", module=rf"{package}(\.|$)")
+    try:
+        yield
+    finally:
+        if theirs.get_verbosity() == logging.CRITICAL:
+            theirs.set_verbosity(level)
+        if bars:
+            theirs.enable_progress_bar()
+        # Slices of the same list, so that a `catch_warnings` around us still restores what it saved.
+        warnings.filters[:] = filters  # type: ignore[index]
+        if parallelism is None:
+            os.environ.pop(_LEFT_BEHIND, None)
 
 
-def _restore() -> None:
-    from transformers.utils import logging as theirs
-
-    if theirs.get_verbosity() == logging.CRITICAL:
-        theirs.set_verbosity(_state["level"])
-    if _state["bars"]:
-        theirs.enable_progress_bar()
-    # Slices of the same list, so that a `catch_warnings` around us still restores what it saved.
-    warnings.filters[:] = _state["filters"]  # type: ignore[index]
-    if _state["parallelism"] is None:
-        os.environ.pop(_LEFT_BEHIND, None)
+#: Silences transformers' logging, bars and warnings until the last of all threads inside has left.
+quiet = Shared(_silence)
 
 
 @contextmanager
