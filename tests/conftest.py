@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 from modelscope_ext.testing.fixtures import hub_server  # noqa: F401
-from tests.reference import OFFLINE
+from tests.reference import ENVIRONMENT, OFFLINE
 
 # The same examples in every run, so that a red run is the change's fault; `make test-long` looks for new ones.
 settings.register_profile("same", derandomize=True, deadline=None)
@@ -31,6 +31,7 @@ os.environ.update(
 )
 for _name in [n for n in os.environ if n.startswith("MODELSCOPE_EXT_")]:
     del os.environ[_name]
+ENVIRONMENT.update(os.environ)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["OBSERVERS", "OFFLINE", "client", "in_process", "reference"]
+__all__ = ["ENVIRONMENT", "OBSERVERS", "OFFLINE", "client", "in_process", "reference"]
 
 #: Told every answer of `reference`: see `tests/recorder.py`.
 OBSERVERS: list[Callable[[Any], None]] = []
@@ -69,6 +69,8 @@ os.dup2(2, 1)
 for line in sys.stdin:
     job = json.loads(line)
     names = {"arg": job["arg"], "__name__": "__reference__"}
+    named = job["arg"].get("environment") or () if isinstance(job["arg"], dict) else ()
+    before = {name: os.environ.get(name) for name in named}
     try:
         exec(compile(job["script"], "<reference>", "exec"), names)
         strangers = [m for m in sys.modules if m.split(".")[0] == "modelscope_ext"]
@@ -77,9 +79,17 @@ for line in sys.stdin:
         answer = json.dumps({"result": names["result"]}, default=plain)
     except BaseException:
         answer = json.dumps({"error": traceback.format_exc()})
+    for name, value in before.items():  # what one script sets is not for the next
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
     answers.write(answer + "\n")
     answers.flush()
 """
+
+
+#: What workers start with, whichever test asks first: `conftest.py` fills it before the first test changes a variable.
+ENVIRONMENT: dict[str, str] = {}
 
 
 class _Worker:
@@ -95,7 +105,7 @@ class _Worker:
         if self.process is None or self.process.poll() is not None:
             self.close()
             self.home = tempfile.TemporaryDirectory(prefix="reference-")
-            environment = {**os.environ, **OFFLINE, "HF_HOME": self.home.name, "PYTHONIOENCODING": "utf-8"}
+            environment = {**ENVIRONMENT, **OFFLINE, "HF_HOME": self.home.name, "PYTHONIOENCODING": "utf-8"}
             environment.pop("PYTHONPATH", None)
             environment |= self.environment
             self.process = subprocess.Popen(

@@ -98,7 +98,7 @@ class Striped:
             if not any(self._done):
                 self.restart()
         except OSError as error:
-            raise told(error, self.file, self.path, sum(self._done), resumable=True) from error
+            raise told(error, self.file, self.path, self.arrived, resumable=True) from error
         self._begin_hash()
 
     def _begin_hash(self) -> None:
@@ -132,6 +132,11 @@ class Striped:
         """Return the first byte that is missing of a stripe, in the file, and how many are."""
         return stripe * self._width + self._done[stripe], self.left(stripe)
 
+    @property
+    def arrived(self) -> int:
+        """How many bytes are here."""
+        return sum(self._done)
+
     def left(self, stripe: int) -> int:
         """Return how many bytes of a stripe are missing."""
         return self._length(stripe) - self._done[stripe]
@@ -149,7 +154,7 @@ class Striped:
                 self._note(stripe, self._done[stripe] + written)
                 rest = rest[written:]
         except OSError as error:
-            raise told(error, self.file, self.path, sum(self._done), resumable=True) from error
+            raise told(error, self.file, self.path, self.arrived, resumable=True) from error
 
     def _note(self, stripe: int, done: int) -> None:
         self._done[stripe] = done

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelscope_ext.hub import job, retry
+from modelscope_ext.hub import retry, transfer
 from modelscope_ext.hub.hubs import access_of, hub_of
 from modelscope_ext.hub.protocol import Access, Hub
 from modelscope_ext.hub.remote import snapshot
@@ -101,7 +101,7 @@ def world(hub_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make waiting between two tries short: the clock is not what is tested."""
-    for module in (job, retry):
+    for module in (transfer, retry):
         monkeypatch.setattr(module, "FIRST_WAIT", 0.01)
         monkeypatch.setattr(module, "LONGEST_WAIT", 0.05)
 

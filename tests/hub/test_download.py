@@ -16,7 +16,7 @@ import pytest
 
 from modelscope_ext.errors import DiskFull, HubError, ModelNotFound, OptionError
 from modelscope_ext.hub import download as module
-from modelscope_ext.hub import job
+from modelscope_ext.hub import job, transfer
 from modelscope_ext.hub import partial as partial_module
 from modelscope_ext.hub.download import download, work_to_do
 from modelscope_ext.hub.huggingface_ import HuggingFace
@@ -238,7 +238,7 @@ def test_how_many_workers(served, workers):
 
 
 def test_what_there_is_to_do(served, monkeypatch):
-    monkeypatch.setattr(job, "TRIES", 1)
+    monkeypatch.setattr(transfer, "TRIES", 1)
     listing = served.listing()
     work = work_to_do(served.hub, listing, FILES, served.access)
     assert (work.here, work.arrived) == ((), 0) and work.bytes_left == sum(f.size for f in listing.files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -10,7 +11,7 @@ import time
 import pytest
 
 from modelscope_ext.errors import DiskFull, HubError
-from modelscope_ext.hub import stripes
+from modelscope_ext.hub import stripes, transfer
 from modelscope_ext.hub.download import work_to_do
 from modelscope_ext.hub.protocol import HubFile
 from modelscope_ext.hub.stripes import Striped, arrived_of
@@ -26,7 +27,10 @@ BIG = Generated(9_500_000)
 
 @pytest.fixture(autouse=True)
 def small_stripes(monkeypatch):
-    """Stripes of 1 MB, from 2 MB on."""
+    """Stripes of 1 MB, from 2 MB on, in as many streams as there may be."""
+    monkeypatch.setattr(transfer, "_LOOK", 0.001)
+    monkeypatch.setattr(transfer, "_ENOUGH", math.inf)
+    monkeypatch.setattr(transfer, "_WORTH", 0)
     monkeypatch.setattr(stripes, "LARGE", 2_000_000)
     monkeypatch.setattr(stripes, "_STRIPE", 1_000_000)
 
