@@ -1,12 +1,12 @@
 """Step 5 of 6: the framework's shared libraries are mapped by a thread while Python still works on other things.
 
-The system's loader needs a third of a second for PyTorch's and does not hold Python's lock meanwhile; `import torch`
-finds them there. Nothing of PyTorch's own is run or changed: what cannot be mapped is left to the import, which says
-why.
+The system's loader needs a third of a second for PyTorch's and no Python meanwhile; `import torch` finds them there.
+Nothing of PyTorch's own is run or changed: what cannot be mapped is left to the import, which says why.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from importlib.machinery import PathFinder
@@ -51,10 +51,12 @@ def map_libraries(framework: str | None) -> Thread | None:
 def _map(paths: list[Path]) -> None:
     import ctypes
 
-    mode = ctypes.RTLD_GLOBAL
+    # `ctypes.CDLL(path)` holds Python's lock while the system's loader works, and the other threads stand still. A
+    # function that is called through ctypes does not, dlopen among them.
+    dlopen = ctypes.CDLL(None).dlopen
+    dlopen.argtypes, dlopen.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
+    scope = ctypes.RTLD_GLOBAL
     for path in paths:
-        try:
-            ctypes.CDLL(str(path), mode=mode)
-        except OSError:
+        if not dlopen(os.fsencode(path), os.RTLD_NOW | scope):
             return
-        mode = ctypes.DEFAULT_MODE
+        scope = ctypes.RTLD_LOCAL

@@ -17,6 +17,7 @@ from modelscope_ext.errors import (
     OptionError,
     PickleRefused,
 )
+from modelscope_ext.models.backends._transformers.deferred import import_losses
 from modelscope_ext.models.backends._transformers.folder import Folder, quantisation, read, refuse_surprises
 from modelscope_ext.models.backends._transformers.older import in_older_words
 from modelscope_ext.models.backends._transformers.tasks import ROWS
@@ -67,6 +68,7 @@ def load_model(
     _name_labels(config, options)
     if task == "text-ranking":
         check_cross_encoder(config)
+    import_losses()
     auto = choose_auto(folder, task)
     strict = not options.get("allow_missing_weights")
     keywords: dict[str, Any] = {
