@@ -9,11 +9,11 @@ import random
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Timer, repeated
+from benchmarks.measure import Timer, each, repeated
 from benchmarks.models import make, words
 from tests.equality import assert_close
 
-__all__ = ["batch", "natural"]
+__all__ = ["batch", "batch_growth", "natural"]
 
 #: Words a text has at least and at most. In between the logarithm is spread normally, as in reviews and mails.
 _SHORTEST, _LONGEST = 3, 400
@@ -44,3 +44,16 @@ def batch(scratch: Path, *, count: int, size: int) -> tuple[tuple[str, Timer], t
         (f"pipe({count} texts, batch_size={size})", repeated(lambda: run(ours), rounds=1)),
         ("transformers.pipeline, the same call", repeated(lambda: run(theirs), rounds=1)),
     )
+
+
+def batch_growth(scratch: Path, *, few: int, many: int) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
+    """Return the time of one text among `many` and among `few`, through a model so small that the rest shows."""
+    from modelscope_ext import pipeline
+
+    pipe = pipeline(model=make("tiny-bert", scratch / "tiny-bert"), device="cpu")
+    sides = []
+    for count in (many, few):
+        texts = natural(count)
+        timer = repeated(lambda t=texts: pipe(t, batch_size=32, truncation=True), rounds=1)
+        sides.append((f"pipe({count:,} texts), for each", each(timer, count)))
+    return sides[0], sides[1]

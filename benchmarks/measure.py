@@ -76,25 +76,47 @@ def alternate(sides: Sequence[tuple[str, Timer]], repeats: int) -> list[list[Cos
     return costs
 
 
-def process(*arguments: str) -> Timer:
-    """Time a fresh Python process from its start to its end."""
+def process(*arguments: str, terminal: bool = False) -> Timer:
+    """Time a fresh Python process from its start to its end; with `terminal` it writes to one."""
 
     def timer() -> Cost:
         start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            env=_environment(),
-            cwd=_scratch(),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        code, said = (_on_terminal if terminal else _captured)([sys.executable, *arguments])
         taken = time.perf_counter() - start
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}")
+        if code:
+            raise RuntimeError(f"{' '.join(arguments)} ended with {code}: {said[-2000:]}")
         return Cost(taken)
 
     return timer
+
+
+def _captured(command: list[str]) -> tuple[int, str]:
+    done = subprocess.run(
+        command, env=_environment(), cwd=_scratch(), capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stderr
+
+
+def _on_terminal(command: list[str]) -> tuple[int, str]:
+    import pty
+
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        command, env={**_environment(), "TERM": "xterm-256color", "COLUMNS": "100"}, cwd=_scratch(),
+        stdin=theirs, stdout=theirs, stderr=theirs,
+    ) as child:  # fmt: skip
+        os.close(theirs)
+        said = bytearray()
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # Linux's way to say that the other end was closed
+                break
+            if not piece:
+                break
+            said += piece
+        os.close(ours)
+    return child.returncode, said.decode("utf-8", "replace")
 
 
 class Answering:
@@ -102,13 +124,21 @@ class Answering:
 
     It is started and watched by a bare Python, because a process inherits the largest size of the one that starts it.
 
+    Args:
+        code: What it runs.
+        *arguments: Its `sys.argv[1:]`.
+        status: How it must end; None: it does not matter.
+
     Attributes:
         answer: What it printed last, read as JSON; None before the first run.
+        lines: How many lines it printed.
     """
 
-    def __init__(self, code: str, *arguments: str) -> None:
+    def __init__(self, code: str, *arguments: str, status: int | None = 0) -> None:
         self.command = (sys.executable, "-u", "-c", code, *arguments)  # an answer is seen when it is printed
+        self.status = status
         self.answer: Any = None
+        self.lines = 0
 
     def __call__(self) -> Cost:
         """Run it once."""
@@ -121,25 +151,25 @@ class Answering:
             check=False,
         )
         seen = json.loads(done.stdout) if done.returncode == 0 else {"status": done.returncode}
-        if seen["status"]:
+        if "seconds" not in seen or self.status not in (None, seen["status"]):
             raise RuntimeError(f"{self.command[3:]} ended with {seen['status']}: {done.stderr[-2000:]}")
-        self.answer = json.loads(seen["answer"])
+        self.answer, self.lines = json.loads(seen["answer"]), seen["lines"]
         return Cost(seen["seconds"], seen["peak"])
 
 
 _WATCH = """
 import json, os, subprocess, sys, time
-start, answer = time.perf_counter(), ""
+start, answer, lines = time.perf_counter(), "", 0
 child = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True)
 for line in child.stdout:
-    answer, seconds = line, time.perf_counter() - start
+    answer, seconds, lines = line, time.perf_counter() - start, lines + 1
 _, status, used = os.wait4(child.pid, 0)
 child.returncode = status
 peak = used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-if not answer:
-    status = status or "nothing to say"
-    seconds = None
-print(json.dumps({"status": status, "answer": answer, "seconds": seconds, "peak": peak}))
+if answer:
+    print(json.dumps({"status": status, "answer": answer, "lines": lines, "seconds": seconds, "peak": peak}))
+else:
+    print(json.dumps({"status": status or "nothing to say"}))
 """
 
 
@@ -162,6 +192,16 @@ def repeated(
         return Cost(statistics.median(taken))
 
     return timer
+
+
+def each(timer: Timer, count: float) -> Timer:
+    """Return a timer whose seconds are those of one of `count`; the memory is that of all."""
+
+    def once() -> Cost:
+        cost = timer()
+        return Cost(cost.seconds / count, cost.peak)
+
+    return once
 
 
 def modules_after(code: str) -> set[str]:

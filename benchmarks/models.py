@@ -138,7 +138,36 @@ def stable_diffusion(folder: Path) -> None:
     build("stable-diffusion", folder)
 
 
-MAKERS = {"bert": bert, "onnx": onnx, "stable-diffusion": stable_diffusion}
+def tiny_bert(folder: Path) -> None:
+    """Write a BERT classifier of 1 MB."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    tokenizer = _wordpiece(4000)
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64
+    )
+    BertForSequenceClassification(config).eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def llama(folder: Path) -> None:
+    """Write a tiny Llama with random weights, 4 MB, and a tokenizer whose vocabulary was trained for it."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    tokenizer = _wordpiece(4000)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, initializer_range=0.5, pad_token_id=0, bos_token_id=2, eos_token_id=3,
+    )  # fmt: skip
+    LlamaForCausalLM(config).eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+MAKERS = {"llama": llama, "tiny-bert": tiny_bert, "bert": bert, "onnx": onnx, "stable-diffusion": stable_diffusion}
 
 if __name__ == "__main__":
     MAKERS[sys.argv[1]](Path(sys.argv[2]))

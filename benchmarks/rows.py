@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gc
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.batch import batch
+from benchmarks import commands, configs, decisions, registries
+from benchmarks.batch import batch, batch_growth
 from benchmarks.downloads import DOWNLOADS
 from benchmarks.first import FIRST, First
-from benchmarks.folders import configuration, plain_transformers
-from benchmarks.measure import Timer, modules_after, process, repeated
+from benchmarks.measure import Timer
 
 
 @dataclass(frozen=True)
@@ -45,111 +43,12 @@ class Row:
         return tuple(name for name in self.needs if find_spec(name) is None)
 
 
-_FORBIDDEN = {"torch", "transformers", "numpy", "pydantic", "modelscope", "onnxruntime", "PIL", "yaml", "rich"}
-
-
-#: What pip writes into the file `modelscope-ext`.
-_PROGRAM = "import sys; from modelscope_ext.cli import main; sys.exit(main())"
-
-
-def _imports_nothing_heavy() -> None:
-    found = _FORBIDDEN & modules_after("import modelscope_ext")
-    if found:
-        raise AssertionError(f"import modelscope_ext imports {sorted(found)}")
-
-
-def _inspect_imports_nothing_heavy() -> None:
-    from modelscope_ext.data import digits_folder
-
-    code = f"from modelscope_ext.cli import main; main(['inspect', {str(digits_folder())!r}])"
-    found = (_FORBIDDEN - {"yaml", "rich"}) & modules_after(code)
-    if found:
-        raise AssertionError(f"inspect imports {sorted(found)}")
-
-
-def _import(_: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
-    return (
-        ("import modelscope_ext", process("-c", "import modelscope_ext")),
-        ("import modelscope", process("-c", "import modelscope")),
-    )
-
-
-def _inspect(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
-    folder = plain_transformers(scratch / "inspected")
-    return (
-        ("modelscope-ext inspect DIR", process("-c", _PROGRAM, "inspect", str(folder))),
-        ("import optimum's TasksManager", process("-c", "from optimum.exporters.tasks import TasksManager")),
-    )
-
-
-def _inspect_and_nothing(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
-    folder = plain_transformers(scratch / "bare")
-    return (
-        ("modelscope-ext inspect DIR", process("-c", _PROGRAM, "inspect", str(folder))),
-        ("python -c pass", process("-c", "pass")),
-    )
-
-
-def _reading(folder: Path) -> Callable[[], None]:
-    """Return what the fastest possible resolver would have to do: list the folder, read and parse the same files."""
-    import orjson
-
-    from modelscope_ext.metadata.evidence import collect
-    from modelscope_ext.metadata.snapshot import Snapshot
-
-    needed = {*collect(Snapshot.from_folder(folder)).documents, "README.md"}
-
-    def read() -> None:
-        with os.scandir(folder) as entries:
-            found = [(entry.name, entry.path, entry.stat().st_size) for entry in entries]
-        for name, path, _ in found:
-            if name in needed:
-                with open(path, "rb") as stream:
-                    data = stream.read()
-                if name.endswith(".json"):
-                    orjson.loads(data)
-
-    return read
-
-
-def _resolve(*, card: bool, again: bool) -> Callable[[Path], tuple[tuple[str, Timer], tuple[str, Timer]]]:
-    def make(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
-        from modelscope_ext.models.resolve import cache_clear, resolve
-
-        folder = plain_transformers(scratch / "model", card=card)
-        forget = (lambda: None) if again else cache_clear
-        return (
-            ("resolve(folder)", repeated(lambda: resolve(folder), before=forget)),
-            ("scandir + orjson, same files", repeated(_reading(folder))),
-        )
-
-    return make
-
-
-def _config(size: int) -> Callable[[Path], tuple[tuple[str, Timer], tuple[str, Timer]]]:
-    def make(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
-        from modelscope.utils.config import Config as TheirConfig
-
-        from modelscope_ext.utils.config import Config
-
-        path = str(configuration(scratch / f"configuration-{size}.json", size))
-        if Config.from_file(path).to_dict() != TheirConfig.from_file(path).to_dict():
-            raise AssertionError(f"the two read {path} differently")
-        # Rounds start with a clean heap, so that neither side pays for the other's garbage.
-        return (
-            ("Config.from_file", repeated(lambda: Config.from_file(path), before=_tidy(size))),
-            ("ModelScope's Config.from_file", repeated(lambda: TheirConfig.from_file(path), before=_tidy(size))),
-        )
-
-    return make
-
-
-def _tidy(size: int) -> Callable[[], object]:
-    return gc.collect if size > 50_000 else lambda: None
-
-
 #: Texts of the rows on batches.
-_COUNT = 400
+_COUNT = 1000
+
+#: By how much one of many may cost more than one of few where what is done grows linearly: caches of the processor and
+#: memory that is used for the first time.
+_LINEAR = 1.25
 
 
 def _first(first: First) -> Row:
@@ -157,33 +56,99 @@ def _first(first: First) -> Row:
         f"first prediction, {first.title}",
         first.sides,
         first.at_most,
-        memory=1.02,
+        memory=first.memory,
         repeats=first.repeats,
         needs=first.needs,
     )
 
 
 def _batch(size: int) -> Row:
-    title = f"{_COUNT} texts through BERT of 105 MB, {size} at a time"
+    title = f"{_COUNT:,} texts through BERT of 105 MB, {size} at a time"
     return Row(title, partial(batch, count=_COUNT, size=size), 1 / 2, repeats=3, needs=("torch",))
 
 
-_READS, _THEIRS, _OPTIMUM = ("orjson",), ("modelscope",), ("optimum",)
+def _bare(title: str, bound: float, *, terminal: bool) -> Row:
+    return Row(title, partial(commands.inspect_bare, terminal=terminal), bound, repeats=15)
+
+
+def _resolve(title: str, bound: float | None, *, card: bool, again: bool) -> Row:
+    return Row(title, partial(decisions.resolve, card=card, again=again), bound, repeats=15, needs=("orjson",))
+
+
+def _config(title: str, bound: float, size: int, repeats: int) -> Row:
+    return Row(
+        f"Config.from_file, {title}", partial(configs.read, size=size), bound, repeats=repeats, needs=("modelscope",)
+    )
+
+
+def _operation(name: str, size: int, bound: float | None) -> Row:
+    title = f"Config {name}, {_SIZES[size]}"
+    return Row(title, partial(configs.operation, name=name, size=size), bound, repeats=7, needs=("modelscope",))
+
+
+_SIZES = {300: "300 B", 100_000: "100 kB", 2_000_000: "2 MB"}
+
+#: Operation -> the largest ratio that is fine. Writing has no bound of its own.
+_OPERATIONS: dict[str, float | None] = {"access": 1 / 1.5, "merge": 1.0, "deepcopy": 1.0, "dump": None}
 
 ROWS = {
-    "import": Row("import, whole process", _import, 1 / 30, check=_imports_nothing_heavy, needs=("modelscope",)),
-    "inspect": Row("inspect, cold", _inspect, 1 / 60, repeats=5, check=_inspect_imports_nothing_heavy, needs=_OPTIMUM),
-    "inspect-bare": Row("inspect against an empty Python", _inspect_and_nothing, None, repeats=15),
-    "resolve": Row("resolve, first time", _resolve(card=False, again=False), 10, repeats=15, needs=_READS),
-    "resolve-card": Row(
-        "resolve, with a card (YAML)", _resolve(card=True, again=False), None, repeats=15, needs=_READS
+    "import": Row(
+        "import, whole process", commands.import_, 1 / 40, check=commands.imports_nothing_heavy, needs=("modelscope",)
     ),
-    "resolve-again": Row("resolve, nothing changed", _resolve(card=True, again=True), 3, repeats=15, needs=_READS),
-    "config-300B": Row("Config.from_file, 300 B", _config(300), 1 / 10, repeats=11, needs=_THEIRS),
-    "config-100kB": Row("Config.from_file, 100 kB", _config(100_000), 1 / 8, repeats=7, needs=_THEIRS),
-    "config-2MB": Row("Config.from_file, 2 MB", _config(2_000_000), 1 / 4, repeats=5, needs=_THEIRS),
+    "inspect": Row(
+        "inspect, cold",
+        commands.inspect,
+        1 / 60,
+        repeats=5,
+        check=commands.inspect_imports_nothing_heavy,
+        needs=("optimum",),
+    ),
+    "inspect-bare": _bare("inspect --json, cold", 6, terminal=False),
+    "inspect-terminal": _bare("inspect on a terminal, cold", 10, terminal=True),
+    "resolve": _resolve("resolve, first time", 8, card=False, again=False),
+    "resolve-card": _resolve("resolve, with a card (YAML)", None, card=True, again=False),
+    "resolve-again": _resolve("resolve, nothing changed", 3, card=True, again=True),
+    "scan": Row(
+        "scan of 10,000 folders", partial(decisions.scan, count=10_000), 8, repeats=3, needs=("orjson",)
+    ),
+    "scan-few": Row("scan of 10 folders", partial(decisions.scan, count=10), None, repeats=5, needs=("orjson",)),
+    "scan-growth": Row(
+        "scan: one of 100,000 folders / one of 10,000",
+        partial(decisions.scan_growth, few=10_000, many=100_000),
+        _LINEAR,
+        memory=1.1,
+        repeats=2,
+        needs=("orjson",),
+    ),
+    "config-300B": _config("300 B", 1 / 10, 300, 11),
+    "config-100kB": _config("100 kB", 1 / 8, 100_000, 7),
+    "config-2MB": _config("2 MB", 1 / 4, 2_000_000, 5),
+    "config-growth": Row(
+        "Config.from_file: a kB of 20 MB / a kB of 2 MB",
+        partial(configs.growth, small=2_000_000, large=20_000_000),
+        _LINEAR,
+        repeats=3,
+    ),
+    **{
+        f"{name}-{_SIZES[size].replace(' ', '')}": _operation(name, size, bound)
+        for name, bound in _OPERATIONS.items()
+        for size in ((300,) if name == "access" else _SIZES)
+    },
+    "pretty": Row("pretty_text, 100 kB / yapf", partial(configs.pretty, size=100_000), 1 / 20, repeats=3),
+    "registry-get": Row("registry, look-up", registries.get, 1 / 2, needs=("modelscope",)),
+    "registry-build": Row("registry, build", registries.build, 1 / 2, needs=("modelscope",)),
+    "registry-first": Row(
+        "registry, import and first build", registries.first_build, 1 / 2, repeats=5, needs=("modelscope",)
+    ),
     **{f"first-{name}": _first(first) for name, first in FIRST.items()},
     **{f"batch-{size}": _batch(size) for size in (8, 32)},
+    "batch-growth": Row(
+        "texts through a tiny BERT: one of 10,000 / one of 1,000",
+        partial(batch_growth, few=1_000, many=10_000),
+        _LINEAR,
+        repeats=3,
+        needs=("torch",),
+    ),
     **{
         f"download-{name}": Row(f"download, {one.title}", one.sides, 1 / 0.9, memory=1.1, repeats=5)
         for name, one in DOWNLOADS.items()

@@ -186,10 +186,10 @@ class Config:
 
     @property
     def pretty_text(self) -> str:
-        """The values as Python, formatted by yapf; what has no literal form is shown by its `repr()`."""
-        from modelscope_ext.utils._config.dump import as_python
+        """The values as Python, laid out in milliseconds; what has no literal form is shown by its `repr()`."""
+        from modelscope_ext.utils._config.pretty import python_text
 
-        return as_python(self._cfg_dict, strict=False)
+        return python_text(self._cfg_dict, strict=False)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} (path: {self.filename}): {self._cfg_dict!r}"

@@ -74,6 +74,7 @@ class Registry:
         self._lazy = lazy
         self._lock = threading.Lock()
         self._entries: tuple[Entry, ...] = ()  # replaced as a whole, so that readers need no lock
+        self._found: dict[tuple[str, str | None], Any] = {}  # what `get` answered since; replaced together with them
         self._plugins = PlugIns(entry_points or "", self._load_plugin)
 
     def register_module(
@@ -139,18 +140,21 @@ class Registry:
                     logger.warning("%s: %s replaces %s", self._name, entry, rivals[0])
                 at = self._entries.index(rivals[0]) if rivals else len(self._entries)
                 kept = [[one for one in part if one not in rivals] for part in (self._entries[:at], self._entries[at:])]
-                self._entries = (*kept[0], entry, *kept[1])
+                self._replace((*kept[0], entry, *kept[1]))
                 return
             if any(same(one, entry) for one in rivals) or any(one.forced for one in rivals if current_origin()):
                 return
             # Two packages that claim one key: neither may win by being found first, so `get` and `select` refuse both.
             if all(current_origin() and one.origin != entry.origin and not ships_with_us(one) for one in rivals):
-                self._entries = (*self._entries, entry)
+                self._replace((*self._entries, entry))
                 return
         raise RegistryError(
             f"{self._name}: {rivals[0]} is already registered; {entry} would replace it. Choose another module_name,"
             " add a condition, or pass force=True"
         )
+
+    def _replace(self, entries: tuple[Entry, ...]) -> None:
+        self._entries, self._found = entries, {}
 
     def _load_plugin(self, point: EntryPoint) -> None:
         if self._lazy:
@@ -164,23 +168,31 @@ class Registry:
         self,
         module_name: str,
         group_key: str | None = default_group,
-        *,
-        task: str | None = None,
-        backend: str | None = None,
-        framework: str | None = None,
-        model_type: str | None = None,
+        **conditions: str | None,
     ) -> Any:
         """Return the class or function of that name, imported if need be. (ModelScope's returns None for no such name.)
 
         What is not asked for may be anything. Of several entries the one that meets most of what is asked wins, then
         the one that ships with this package, then the one with fewest conditions that were not asked for.
 
+        Args:
+            module_name: The name it was registered under.
+            group_key: ModelScope's second argument: the task.
+            **conditions: `task`, `backend`, `framework` and `model_type`, as far as they are known.
+
         Raises:
             RegistryError: No such name, or several entries that are equally good.
         """
-        return self.entry(
-            module_name, group_key, task=task, backend=backend, framework=framework, model_type=model_type
-        ).load()
+        found = self._found  # an answer about entries that are replaced meanwhile is kept with them, not for later
+        if not conditions:
+            try:
+                return found[module_name, group_key]
+            except (KeyError, TypeError):
+                pass
+        target = self.entry(module_name, group_key, **conditions).load()
+        if not conditions:
+            found[module_name, group_key] = target
+        return target
 
     def entry(self, module_name: str, group_key: str | None = default_group, **conditions: str | None) -> Entry:
         """Return the entry that `get` would load, without importing its class."""
@@ -320,7 +332,7 @@ class Registry:
             yield self
         finally:
             with self._lock:
-                self._entries = before
+                self._replace(before)
 
 
 def build_from_cfg(

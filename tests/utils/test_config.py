@@ -546,3 +546,44 @@ def test_any_json_is_a_config_or_an_error_of_ours(value):
         assert str(error)
     else:
         assert cfg.to_dict() == value
+
+
+@given(values=tops(trees(LITERALS | st.floats(), TEXT | st.integers(-5, 5) | st.none(), tuples=True)))
+@settings(max_examples=60, deadline=None)
+def test_pretty_text_is_read_back_to_the_same_values(values):
+    values = {key: value for key, value in values.items() if not key.startswith("__")}
+    read = Config.from_string(Config(values).pretty_text, ".py", trust_remote_code=True).to_dict()
+    assert repr(read) == repr({key: read[key] for key in read} and {key: values[key] for key in read})
+    assert read.keys() == values.keys()
+    assert kinds(read) == kinds(values)
+
+
+def test_pretty_text_is_laid_out_like_yapf_where_nothing_is_odd():
+    cfg = Config(
+        {
+            "sizes": list(range(40)),
+            "model": {"type": "ResNet", "stages": [{"depth": i, "name": f"stage {i}"} for i in range(3)], "e": {}},
+            "one": ("x" * 90,),
+            "names": {"a-b": [{"k": "v" * 60}, {"k": 1}], "c": ("y" * 40, "z" * 40)},
+        }
+    )
+    assert cfg.pretty_text == (
+        "sizes = [\n"
+        "    0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20,\n"
+        "    21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39\n"
+        "]\n"
+        "model = dict(\n"
+        "    type='ResNet',\n"
+        "    stages=[\n"
+        "        dict(depth=0, name='stage 0'),\n"
+        "        dict(depth=1, name='stage 1'),\n"
+        "        dict(depth=2, name='stage 2')\n"
+        "    ],\n"
+        "    e=dict())\n"
+        f"one = (\n    '{'x' * 90}',\n)\n"
+        "names = {\n"
+        f"    'a-b': [\n        dict(k='{'v' * 60}'),\n        dict(k=1)\n    ],\n"
+        f"    'c': (\n        '{'y' * 40}',\n        '{'z' * 40}'\n    )\n"
+        "}\n"
+    )
+    assert max(map(len, Config({"a": [[1] * 30] * 3, "b": {"c": {"d": ["x" * 9] * 20}}}).pretty_text.split("\n"))) <= 79

@@ -6,11 +6,11 @@ import json
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from keyword import iskeyword
 from typing import Any
 
 from modelscope_ext.errors import ConfigError
 from modelscope_ext.utils._config.errors import ConfigKeyError, ConfigTypeError
+from modelscope_ext.utils._config.pretty import at, python_text
 from modelscope_ext.utils.text import printable
 
 __all__ = ["as_json", "as_python", "as_yaml"]
@@ -21,7 +21,6 @@ _STYLE = {
     "split_before_expression_after_opening_paren": True,
 }
 _YAPF_MOST = 200_000  # characters; yapf needs about a second for 20,000
-_SHADOWING = ("globals", "dict")  # names that the text itself uses: assigned last, in this order
 
 
 def as_json(values: Mapping[Any, Any]) -> str:
@@ -86,13 +85,13 @@ def _plain(value: Any, path: str, form: str) -> Any:
         return value
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
-            raise ConfigError(f"{_at(path)} holds a lone surrogate, which is no character. Remove it.")
+            raise ConfigError(f"{at(path)} holds a lone surrogate, which is no character. Remove it.")
         return str(value)
     if isinstance(value, int) and type(value) is int:
         return value
     if isinstance(value, float):
         if form == "JSON" and not math.isfinite(value):
-            raise ConfigError(f"{_at(path)} is {value!r}, which JSON cannot express. Write null, or dump to .yaml.")
+            raise ConfigError(f"{at(path)} is {value!r}, which JSON cannot express. Write null, or dump to .yaml.")
         return float(value)
     if isinstance(value, Mapping):
         plain: dict[Any, Any] = {}
@@ -101,25 +100,21 @@ def _plain(value: Any, path: str, form: str) -> Any:
             here = f"{path}.{key}" if path else str(key)
             if name in plain:
                 raise ConfigKeyError(
-                    f"{_at(here)}: two keys are {printable(repr(name), 60)} in {form}. Rename one of them."
+                    f"{at(here)}: two keys are {printable(repr(name), 60)} in {form}. Rename one of them."
                 )
             plain[name] = _plain(item, here, form)
         return plain
     if isinstance(value, list | tuple):
         return [_plain(item, f"{path}[{index}]", form) for index, item in enumerate(value)]
     raise ConfigTypeError(
-        f"{_at(path)} is {printable(value, 60)} ({type(value).__name__}), which {form} cannot express. "
+        f"{at(path)} is {printable(value, 60)} ({type(value).__name__}), which {form} cannot express. "
         "Convert it to a number, string, list or dict."
     )
 
 
-def _at(path: str) -> str:
-    return printable(path, 200) or "the top level"
-
-
 def _key(key: Any, path: str, form: str) -> Any:
     if not isinstance(key, str | int | float | type(None)):
-        raise ConfigTypeError(f"{_at(path)}: the key {printable(repr(key), 60)} cannot be expressed in {form}.")
+        raise ConfigTypeError(f"{at(path)}: the key {printable(repr(key), 60)} cannot be expressed in {form}.")
     key = _plain(key, path, form)
     if form == "YAML" or isinstance(key, str):
         return key
@@ -141,50 +136,7 @@ def as_python(values: Mapping[Any, Any], *, strict: bool) -> str:
         model = dict(type='bert')
         globals()['a-b'] = (1, )
     """
-    keys = [key for key in values if key not in _SHADOWING] + [key for key in _SHADOWING if key in values]
-    call = "dict" not in values
-    lines = []
-    for key in keys:
-        if strict and (not isinstance(key, str) or key.startswith("__")):
-            raise ConfigKeyError(f"a .py configuration cannot hold the key {printable(repr(key), 60)}. Dump to .yaml.")
-        name = key if _is_name(key) else f"globals()[{key!r}]"
-        lines.append(f"{name} = {_literal(values[key], str(key), 0, strict, call or key == 'dict')}\n")
-    return _formatted("".join(lines))
-
-
-def _is_name(key: Any) -> bool:
-    return isinstance(key, str) and key.isascii() and key.isidentifier() and not iskeyword(key)
-
-
-def _literal(value: Any, path: str, level: int, strict: bool, call: bool) -> str:
-    if value is None or isinstance(value, bool | str | bytes) or type(value) in (int, complex):
-        return repr(str(value)) if isinstance(value, str) else repr(value)
-    if isinstance(value, float):
-        return _float(float(value))
-    pad = "\n" + " " * 4 * (level + 1)
-    if isinstance(value, Mapping):
-        inner = [(key, _literal(item, f"{path}.{key}", level + 1, strict, call)) for key, item in value.items()]
-        if call and all(_is_name(key) for key in value):
-            return "dict(" + ",".join(f"{pad}{key}={text}" for key, text in inner) + ")"
-        names = [_literal(key, path, level, strict, call) for key in value]
-        return "{" + ",".join(f"{pad}{name}: {text}" for name, (_, text) in zip(names, inner, strict=True)) + "}"
-    if isinstance(value, list | tuple):
-        items = [_literal(item, f"{path}[{index}]", level + 1, strict, call) for index, item in enumerate(value)]
-        if isinstance(value, list):
-            return "[" + ", ".join(items) + "]"
-        return "(" + ", ".join(items) + ("," if len(items) == 1 else "") + ")"
-    if strict:
-        raise ConfigTypeError(
-            f"{_at(path)} is {printable(value, 60)} ({type(value).__name__}), which has no Python literal. "
-            "Convert it to a number, string, list or dict."
-        )
-    return repr(value)
-
-
-def _float(value: float) -> str:
-    if math.isfinite(value):
-        return repr(value)
-    return "1e999 - 1e999" if math.isnan(value) else ("1e999" if value > 0 else "-1e999")
+    return _formatted(python_text(values, strict=strict))
 
 
 def _formatted(text: str) -> str:
