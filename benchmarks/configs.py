@@ -110,11 +110,15 @@ def pretty(scratch: Path, *, size: int) -> tuple[tuple[str, Timer], tuple[str, T
 
 def growth(scratch: Path, *, small: int, large: int) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
     """Return the time of one byte of a large file and of a small one."""
+    from modelscope_ext.safety.limits import Limits
     from modelscope_ext.utils.config import Config
 
-    sides = []
+    sides, limits = [], Limits(json_bytes=2 * large)
     for size in (large, small):
         path = configuration(scratch / f"growth-{size}.json", size)
-        timer, length = repeated(lambda p=path: Config.from_file(p), before=_tidy(size)), path.stat().st_size
+        timer, length = (
+            repeated(lambda p=path: Config.from_file(p, limits=limits), before=_tidy(size)),
+            path.stat().st_size,
+        )
         sides.append((f"Config.from_file, {size / 1e6:g} MB, for each kB", each(timer, length / 1000)))
     return sides[0], sides[1]

@@ -1,6 +1,6 @@
 """`resolve` in this process, and `scan` of thousands of folders in one of its own, against reading the same files.
 
-The floor lists the folders, reads what is read for a decision and parses the JSON in it with orjson; it decides nothing.
+The floor lists the folders, reads the files that a decision reads and parses JSON with orjson; it decides nothing.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ def read_by(folder: str | Path) -> set[str]:
     from modelscope_ext.metadata.snapshot import Snapshot
 
     return {*collect(Snapshot.from_folder(folder)).documents, "README.md"}
-
-
 
 
 def _floor(folder: Path) -> Callable[[], None]:
@@ -90,7 +88,7 @@ def layouts() -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yield the number of each layout and its files."""
     for number, line in enumerate(_LAYOUTS.read_text("utf-8").splitlines()):
         row = json.loads(line)
-        files = {name: b"PK" for name in row["files"].split()}
+        files = dict.fromkeys(row["files"].split(), b"PK")
         for name, document in row["documents"].items():
             files[name] = (document if isinstance(document, str) else json.dumps(document)).encode()
         if row["card"]:
@@ -115,17 +113,18 @@ def _tree(scratch: Path, count: int) -> tuple[str, str]:
             path = templates / layout / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        shapes.append((layout, sorted({os.path.dirname(name) for name in files} - {""}), list(files)))
+        shapes.append((layout, sorted({name.rpartition("/")[0] for name in files} - {""}), list(files)))
         needed[layout] = sorted(read_by(templates / layout))
     root = scratch / f"models-{count}"
+    make, link = os.makedirs, os.link  # half a million files: a Path for each would take longer than the files
     for number in range(count):
         layout, folders, names = shapes[number % len(shapes)]
         model = f"{root}/{number // 100}/{number}-{layout}"
-        os.makedirs(model)
+        make(model)
         for folder in folders:
-            os.makedirs(f"{model}/{folder}", exist_ok=True)
+            make(f"{model}/{folder}", exist_ok=True)
         for name in names:
-            os.link(f"{templates}/{layout}/{name}", f"{model}/{name}")
+            link(f"{templates}/{layout}/{name}", f"{model}/{name}")
     listed = scratch / f"needed-{count}.json"
     listed.write_text(json.dumps(needed))
     return str(root), str(listed)

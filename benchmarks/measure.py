@@ -91,9 +91,7 @@ def process(*arguments: str, terminal: bool = False) -> Timer:
 
 
 def _captured(command: list[str]) -> tuple[int, str]:
-    done = subprocess.run(
-        command, env=_environment(), cwd=_scratch(), capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, env=_environment(), cwd=_scratch(), capture_output=True, text=True, check=False)
     return done.returncode, done.stderr
 
 

@@ -6,10 +6,9 @@ Data in tables: which keys carry which fact. Values keep their spelling; `models
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from modelscope_ext.utils.record import Record
+from modelscope_ext.utils.record import Record, dataclass
 
 __all__ = ["CONFIGURATION_KEYS", "DECLARED", "TAGGED", "Fact", "facts_of", "is_configuration"]
 

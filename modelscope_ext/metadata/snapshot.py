@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -16,7 +15,7 @@ from modelscope_ext.safety.finding import Finding
 from modelscope_ext.safety.limits import DEFAULT_LIMITS, Limits
 from modelscope_ext.safety.paths import check_names
 from modelscope_ext.safety.reading import open_inside, parse_json, parse_yaml, read_inside, text_limit, too_large
-from modelscope_ext.utils.record import Record
+from modelscope_ext.utils.record import Record, dataclass
 from modelscope_ext.utils.text import listing, printable
 
 if TYPE_CHECKING:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 
-from modelscope_ext.utils.record import Record
+from modelscope_ext.utils.record import Record, dataclass
 
 __all__ = ["FORMATS", "WeightFile", "classify", "format_of", "weight_file"]
 

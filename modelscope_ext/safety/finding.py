@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from modelscope_ext.utils.record import Record
+from modelscope_ext.utils.record import Record, dataclass
 
 __all__ = ["Finding"]
 

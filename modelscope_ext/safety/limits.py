@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from modelscope_ext.errors import OptionError
-from modelscope_ext.utils.record import Record
+from modelscope_ext.utils.record import Record, dataclass
 from modelscope_ext.utils.text import did_you_mean, printable
 
 __all__ = ["DEFAULT_LIMITS", "Limits"]

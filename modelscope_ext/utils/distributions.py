@@ -15,10 +15,9 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
-from modelscope_ext.utils.record import Record
+from modelscope_ext.utils.record import Record, dataclass
 
 __all__ = ["Distribution", "EntryPoint", "canonical_name", "distributions", "entry_points", "installed", "requires"]
 

@@ -363,7 +363,9 @@ def build_from_cfg(
     """
     if not isinstance(registry, Registry):
         raise OptionError(f"registry must be a modelscope_ext Registry, not {_kind(registry)}")
-    arguments = {**_mapping(default_args or {}, "default_args"), **_mapping(cfg, "cfg")}
+    arguments = {**_mapping(cfg, "cfg")}
+    if default_args:
+        arguments = {**_mapping(default_args, "default_args"), **arguments}
     if "type" not in arguments:
         raise RegistryError(f"{registry.name}: cfg needs the key 'type'; it has {listing(map(str, arguments))}")
     kind = arguments.pop("type")
@@ -383,6 +385,8 @@ def build_from_cfg(
 
 
 def _mapping(value: Any, argument: str) -> Mapping[str, Any]:
+    if type(value) is dict:
+        return value
     if not isinstance(value, Mapping) and callable(getattr(value, "to_dict", None)):
         value = value.to_dict()  # a Config, ours or ModelScope's
     if not isinstance(value, Mapping):

@@ -15,10 +15,9 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
-from modelscope_ext.utils.record import Record
+from modelscope_ext.utils.record import Record, dataclass
 
 __all__ = ["ALIASES", "BUILTINS", "Builtin", "canonical_backend"]
 

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
+
+from modelscope_ext.utils.record import dataclass
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.models.decision import conventions, tables
 from modelscope_ext.models.resolution import Reason
+from modelscope_ext.utils.record import dataclass
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence

@@ -6,12 +6,12 @@ ModelScope's spelling in the table and in canonical names everywhere else.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from modelscope_ext.models.decision import tables
 from modelscope_ext.models.resolution import Match, Reason, Strength
 from modelscope_ext.models.tasks import canonical
+from modelscope_ext.utils.record import dataclass
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from modelscope_ext.utils.record import Record
+from modelscope_ext.utils.record import Record, dataclass
 
 __all__ = ["INDEX", "Component", "PipelineIndex", "component_files", "weight_files"]
 

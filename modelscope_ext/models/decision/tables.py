@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from modelscope_ext.utils.record import dataclass
 
 __all__ = ["AutoClass", "DiffusersTable", "TransformersTable", "diffusers", "modelscope", "transformers"]
 

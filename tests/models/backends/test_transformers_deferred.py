@@ -62,7 +62,6 @@ def test_a_load_and_a_prediction_import_no_optimisers(tmp_path: Path) -> None:
 
     done = _python(f"{_LOADED}\nprint([n for n in sys.modules if n.startswith('scipy.optimize')])", str(folder))
 
-
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["2", "[]"]
 

@@ -8,7 +8,6 @@ Two layouts: a yaml of a run with ``model.arch`` and ``model.model_config`` besi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from modelscope_ext.errors import (
@@ -20,6 +19,7 @@ from modelscope_ext.errors import (
     UnknownTypeError,
 )
 from modelscope_ext.models.backends._mindformers.tables import ARCHITECTURES, DTYPES, NOT_SERVED, Architecture
+from modelscope_ext.utils.record import dataclass
 from modelscope_ext.utils.text import listing, printable
 
 __all__ = ["Settings", "architecture_in", "describing", "is_run", "settings_of"]

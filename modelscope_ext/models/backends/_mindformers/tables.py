@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from modelscope_ext.utils.record import dataclass
 
 __all__ = ["ARCHITECTURES", "DTYPES", "LLAMA_KEYS", "NOT_SERVED", "ON_CPU", "Architecture"]
 

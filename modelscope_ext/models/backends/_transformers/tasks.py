@@ -7,10 +7,9 @@ its reason, in `NOT_SERVED` fails it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
-from modelscope_ext.utils.record import Record
+from modelscope_ext.utils.record import Record, dataclass
 
 __all__ = ["GENERATION", "NOT_SERVED", "NOT_SERVED_MAPPINGS", "ROWS", "Row"]
 
