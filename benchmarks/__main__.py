@@ -1,4 +1,7 @@
-"""``python -m benchmarks [ROW ...] [--json FILE] [--publish]``: measure, print a table, say what misses a bound."""
+"""``python -m benchmarks [ROW ...] [--json FILE] [--publish]``: measure, print a table, say what misses a bound.
+
+``--profile ROW`` shows instead where the time of our side goes.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import ROOT, Sample, alternate, scratch
+from benchmarks.measure import ROOT, Sample, alternate, profile, scratch
 from benchmarks.page import amount, publish, ratio
 from benchmarks.rows import ROWS, Row
 
@@ -50,12 +53,24 @@ def show(result: dict[str, Any]) -> str:
     return f"{result['title']:<46} {ratio(result['ratio']):>8} {bound:<14} {verdict:<5} {sides}"
 
 
+def show_profile(row: Row) -> None:
+    """Print the forty functions in which, with what they call, most of our side's time is spent."""
+    with scratch(), scratch() as folder:
+        (_, ours), _ = row.make(folder)
+        ours()  # bytecode and caches are written by a run that does not count
+        profile(ours).sort_stats("cumulative").print_stats(40)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; all by default")
     parser.add_argument("--json", type=Path, default=ROOT / "build" / "benchmarks.json", help="where the figures go")
     parser.add_argument("--publish", action="store_true", help="write figures, picture and tables of all rows to docs/")
+    parser.add_argument("--profile", metavar="ROW", choices=ROWS, help="show where the time of our side goes instead")
     args = parser.parse_args()
+    if args.profile:
+        show_profile(ROWS[args.profile])
+        return 0
     if args.publish and args.rows:
         parser.error("--publish takes all rows: what is published was measured in one run")
     unknown = set(args.rows) - set(ROWS)

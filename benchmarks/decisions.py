@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -83,12 +84,20 @@ for group in os.scandir(sys.argv[1]):
 print("[]")
 """
 
+#: Ending -> the smallest file of that kind; a decision needs no more of what the layouts have no document for.
+_EMPTY = {
+    "json": b"{}",
+    "yaml": b"{}",
+    "safetensors": struct.pack("<Q", 2) + b"{}",
+    "gguf": b"GGUF" + struct.pack("<IQQ", 3, 0, 0),
+}
+
 
 def layouts() -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yield the number of each layout and its files."""
     for number, line in enumerate(_LAYOUTS.read_text("utf-8").splitlines()):
         row = json.loads(line)
-        files = dict.fromkeys(row["files"].split(), b"PK")
+        files = {name: _EMPTY.get(name.rpartition(".")[2], b"PK") for name in row["files"].split()}
         for name, document in row["documents"].items():
             files[name] = (document if isinstance(document, str) else json.dumps(document)).encode()
         if row["card"]:

@@ -7,8 +7,10 @@ sources while it is measured, and nothing is written beside them.
 
 from __future__ import annotations
 
+import cProfile
 import json
 import os
+import pstats
 import statistics
 import subprocess
 import sys
@@ -81,7 +83,7 @@ def process(*arguments: str, terminal: bool = False) -> Timer:
 
     def timer() -> Cost:
         start = time.perf_counter()
-        code, said = (_on_terminal if terminal else _captured)([sys.executable, *arguments])
+        code, said = (_on_terminal if terminal else _captured)([sys.executable, *_profiled(*arguments)])
         taken = time.perf_counter() - start
         if code:
             raise RuntimeError(f"{' '.join(arguments)} ended with {code}: {said[-2000:]}")
@@ -141,7 +143,7 @@ class Answering:
     def __call__(self) -> Cost:
         """Run it once."""
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", _WATCH, *self.command],
+            [sys.executable, "-I", "-S", "-c", _WATCH, *self.command[:2], *_profiled(*self.command[2:])],
             env=_environment(),
             cwd=_scratch(),
             capture_output=True,
@@ -211,6 +213,33 @@ def modules_after(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
+def profile(timer: Timer) -> pstats.Stats:
+    """Do a timer's work once under cProfile: what runs in this process, or in the last one that was started for it."""
+    here, file = cProfile.Profile(), Path(_scratch()) / "profile"
+    _profile.append(str(file))
+    try:
+        here.runcall(timer)
+    finally:
+        _profile.pop()
+    return pstats.Stats(str(file)) if file.exists() else pstats.Stats(here)
+
+
+def _profiled(*arguments: str) -> tuple[str, ...]:
+    """Return the arguments of a Python process, such that it leaves a profile where one is asked for."""
+    if not _profile or arguments[0] != "-c":
+        return arguments
+    code = f"""
+import cProfile
+profile, scope = cProfile.Profile(), {{"__name__": "__main__"}}
+try:
+    profile.runctx(compile({arguments[1]!r}, "<row>", "exec"), scope, scope)
+finally:
+    profile.dump_stats({_profile[-1]!r})
+"""
+    return ("-c", code, *arguments[2:])
+
+
+_profile: list[str] = []
 _folder: list[str] = []
 
 

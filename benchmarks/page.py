@@ -15,6 +15,7 @@ __all__ = ["amount", "figures", "publish", "ratio", "rendered"]
 #: page -> mark -> what stands between ``<!-- mark -->`` and ``<!-- /mark -->``.
 PAGES: dict[str, dict[str, Callable[[list[dict[str, Any]]], str]]] = {
     "benchmarks.md": {"benchmarks": lambda results: _table(results)},
+    "speed.md": {"benchmarks: first": lambda results: _table([r for r in results if r["row"].startswith("first-")])},
     "decisions.md": {"benchmarks: config": lambda results: _config(results)},
 }
 
@@ -41,7 +42,7 @@ def publish(run: dict[str, Any]) -> None:
 
     docs = ROOT / "docs"
     (docs / "benchmarks.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
-    draw(run["results"], docs / "benchmarks.svg")
+    draw(run["results"], docs / "benchmarks.png")
     for name in PAGES:
         path = docs / name
         path.write_text(rendered(name, path.read_text("utf-8"), run["results"]), encoding="utf-8")
@@ -81,7 +82,7 @@ def _bound(one: dict[str, Any]) -> str:
 def _config(results: list[dict[str, Any]]) -> str:
     lines = ["| size of the file | ratio (bound) |", "|---|---|"]
     for one in results:
-        if one["row"].startswith("config-"):
+        if one["title"].startswith("Config.from_file, "):
             size = one["title"].rpartition(", ")[2]
             missed = "" if one["ok"] else ", missed"
             lines.append(f"| {size} | {1 / one['ratio']:.1f}x faster ({1 / one['at_most']:.0f}x){missed} |")

@@ -1,51 +1,42 @@
-"""The ratios as a picture, without a plotting library: one bar a row on a logarithmic axis, its bound as a mark."""
+"""The ratios as a picture: one bar a row on a logarithmic axis, its bound as a mark. Needs matplotlib (extra `dev`)."""
 
 from __future__ import annotations
 
-import math
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from benchmarks.page import ratio
 
-_LEFT, _WIDTH, _STEP, _TOP = 330, 420, 34, 40
+__all__ = ["draw"]
+
 _OK, _MISS, _PLAIN = "#2a7f62", "#b3372f", "#7a8594"
 
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:
-    """Write the picture as SVG."""
-    values = [v for r in results for v in (r["ratio"], r["at_most"], 1.0) if v]
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    """Write the picture as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    def x(value: float) -> float:
-        return _LEFT + _WIDTH * (math.log10(value) - low) / max(high - low, 1)
-
-    height = _TOP + _STEP * len(results) + 40
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_LEFT + _WIDTH + 130} {height}" '
-        'font-family="sans-serif" font-size="13">',
-        '<rect width="100%" height="100%" fill="white"/>',
-        '<text x="10" y="22" font-size="15">modelscope_ext / the other, in time and memory (left is less)</text>',
-    ]
-    for power in range(low, high + 1):
-        label = f"1/{10**-power}" if power < 0 else f"{10**power}x"
-        grey = "#333" if power == 0 else "#ddd"
-        line = f'<line x1="{x(10.0**power):.0f}" x2="{x(10.0**power):.0f}" y1="{_TOP - 8}" y2="{height - 30}"'
-        parts.append(f'{line} stroke="{grey}"/>')
-        parts.append(f'<text x="{x(10.0**power):.0f}" y="{height - 12}" text-anchor="middle">{label}</text>')
-    for number, result in enumerate(results):
-        y = _TOP + _STEP * number
-        start, end = sorted((x(result["ratio"]), x(1.0)))
-        share = ratio(result["ratio"])
-        colour = _PLAIN if result["at_most"] is None else _OK if result["ok"] else _MISS
-        parts.append(f'<text x="10" y="{y + 16}">{escape(result["title"])}</text>')
-        parts.append(f'<rect x="{start:.0f}" y="{y}" width="{max(end - start, 1):.0f}" height="22" fill="{colour}"/>')
-        parts.append(f'<text x="{_LEFT + _WIDTH + 14}" y="{y + 16}">{share}</text>')
-        if result["at_most"]:
-            mark = x(result["at_most"])
-            parts.append(
-                f'<line x1="{mark:.0f}" x2="{mark:.0f}" y1="{y - 4}" y2="{y + 26}" stroke="black" stroke-width="2"/>'
-            )
-    parts.append(f'<text x="10" y="{height - 12}" fill="#555">black mark: the bound</text></svg>')
-    path.write_text("\n".join(parts), encoding="utf-8")
+    figure = Figure(figsize=(10, 0.32 * len(results) + 1.2), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    places = range(len(results))
+    shares = [one["ratio"] for one in results]
+    colours = [_PLAIN if one["at_most"] is None else _OK if one["ok"] else _MISS for one in results]
+    axes.barh(places, [share - 1 for share in shares], left=1, color=colours, height=0.7)
+    bounds = [(place, one["at_most"]) for place, one in zip(places, results, strict=True) if one["at_most"]]
+    axes.plot([at for _, at in bounds], [place for place, _ in bounds], "|", color="black", markersize=13, mew=2)
+    for place, share in zip(places, shares, strict=True):
+        axes.annotate(
+            ratio(share), (share, place), xytext=(4 if share >= 1 else -4, 0), textcoords="offset points",
+            ha="left" if share >= 1 else "right", va="center", fontsize=8,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_yticks(places, [one["title"] for one in results], fontsize=8)
+    axes.invert_yaxis()
+    axes.axvline(1, color="#333", linewidth=0.8)
+    axes.margins(x=0.12, y=0.01)
+    axes.grid(axis="x", color="#ddd")
+    axes.set_axisbelow(True)
+    axes.set_title("ours / theirs, in time and memory: left is less; black mark: the bound", fontsize=10)
+    figure.savefig(path, metadata={"Software": None})

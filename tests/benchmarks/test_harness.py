@@ -2,15 +2,25 @@
 
 import json
 import time
-from xml.etree import ElementTree
+from pathlib import Path
 
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import page
+from benchmarks import decisions, page, plot
 from benchmarks.folders import configuration, plain_transformers
-from benchmarks.measure import Answering, Cost, Sample, alternate, modules_after, process, repeated, scratch
-from benchmarks.plot import draw
+from benchmarks.measure import (
+    Answering,
+    Cost,
+    Sample,
+    alternate,
+    each,
+    modules_after,
+    process,
+    profile,
+    repeated,
+    scratch,
+)
 from benchmarks.rows import ROWS, Row
 
 
@@ -65,6 +75,8 @@ def test_the_command_fails_on_a_miss_and_writes_figures_and_picture(tmp_path, mo
 
 
 def test_publishing_writes_figures_picture_and_tables(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plot, "draw", lambda results, path: drawn.append((path.name, [one["row"] for one in results])))
     docs = tmp_path / "docs"
     docs.mkdir()
     for name, marks in page.PAGES.items():
@@ -78,7 +90,7 @@ def test_publishing_writes_figures_picture_and_tables(tmp_path, monkeypatch):
     assert "| a row | 0.60x | 1/2 | **missed** | ours: 6.00 s (±0%) | theirs: 10.00 s (±0%) |" in text
     assert "| a row: memory | 1.50x | 2x | ok | ours: 0 MiB (±0%) |" in text
     assert "old" not in text
-    assert "a row" in "".join(ElementTree.fromstring((docs / "benchmarks.svg").read_text()).itertext())
+    assert drawn == [("benchmarks.png", ["one", "one-memory"])]
 
 
 def test_some_rows_are_not_published(monkeypatch, capsys):
@@ -129,9 +141,18 @@ def test_modules_are_those_of_a_fresh_process():
         assert "benchmarks" not in modules_after("import json")
 
 
-def test_a_picture_needs_no_bound(tmp_path):
-    draw([{"title": "<a>", "ratio": 0.1, "at_most": None, "ok": True}], tmp_path / "p.svg")
-    ElementTree.parse(tmp_path / "p.svg")
+@pytest.mark.pt
+def test_a_picture_has_a_bar_for_each_row_with_a_bound_or_without(tmp_path):
+    from PIL import Image
+
+    rows = [{"title": "<a> $", "ratio": 0.1, "at_most": None, "ok": True}]
+    plot.draw(rows, tmp_path / "p.png")
+    plot.draw([*rows, {"title": "b", "ratio": 5.0, "at_most": 2.0, "ok": False}], tmp_path / "q.png")
+    with Image.open(tmp_path / "p.png") as one, Image.open(tmp_path / "q.png") as two:
+        assert (one.format, two.width) == ("PNG", one.width)
+        assert one.height < two.height
+        red = [colour for _, colour in two.convert("RGB").getcolors(1 << 24) if colour == (179, 51, 47)]
+        assert red, "a row that misses its bound is red"
 
 
 def test_inputs_have_the_size_and_shape_they_claim(tmp_path):
@@ -140,15 +161,67 @@ def test_inputs_have_the_size_and_shape_they_claim(tmp_path):
     assert (plain_transformers(tmp_path / "m") / "config.json").is_file()
 
 
+def test_the_folders_of_a_scan_are_those_of_real_layouts_and_are_read_alike_by_the_floor(tmp_path):
+    from modelscope_ext.models.resolve import resolve
+
+    known = dict(decisions.layouts())
+    assert len(known) > 400
+    root, listed = decisions._tree(tmp_path, len(known) + 3)
+    folders = sorted(Path(root).glob("*/*"))
+    assert len(folders) == len(known) + 3
+    for folder in folders[::40]:
+        layout = folder.name.partition("-")[2]
+        assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == known[layout].keys()
+        assert resolve(folder, installed=False).backend
+    needed = json.loads(Path(listed).read_text())
+    assert "config.json" in needed["0"] and needed.keys() == known.keys()
+
+
+def test_a_scan_that_says_too_little_is_no_measurement(tmp_path):
+    root, needed = decisions._tree(tmp_path, 10)
+    with scratch():
+        cost = decisions._scan(root, 10)()
+        assert cost.seconds > 0 and cost.peak > 0
+        with pytest.raises(AssertionError, match="of 1000 folders only"):
+            decisions._scan(root, 1000)()
+
+
+def test_one_of_many_is_measured_by_dividing():
+    assert each(lambda: Cost(10.0, 300), 5)() == Cost(2.0, 300)
+
+
+def test_a_terminal_is_one_to_the_program_and_its_end_is_seen():
+    with scratch():
+        process("-c", "import sys; assert sys.stdout.isatty(); print('x' * 100_000)", terminal=True)()
+        with pytest.raises(RuntimeError, match="ended with 3: .*why"):
+            process("-c", "import sys; print('why', flush=True); sys.exit(3)", terminal=True)()
+
+
+def test_a_profile_is_that_of_the_process_that_does_the_work(monkeypatch, capsys):
+    work = "def slow(): return sum(range(1000))\nprint(slow())"
+    sides = (("ours", Answering(work)), ("theirs", Answering("print(1)")))
+    monkeypatch.setattr(command, "ROWS", {"one": Row("a row", lambda _: sides, None)})
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--profile", "one"])
+    assert command.main() == 0
+    assert "(slow)" in capsys.readouterr().out
+    with scratch():
+        assert profile(repeated(lambda: sorted([1]))).total_calls > 3
+
+
 def test_rows_have_the_bounds_that_were_promised():
     bounds = {name: row.at_most for name, row in ROWS.items() if row.at_most is not None}
     assert bounds == {
-        "import": 1 / 30, "inspect": 1 / 60, "resolve": 10, "resolve-again": 3,
-        "config-300B": 1 / 10, "config-100kB": 1 / 8, "config-2MB": 1 / 4,
-        "first-bert": 0.9, "first-minilm": 0.9, "first-similarity": 1.0, "first-onnx": 0.2, "first-diffusion": 1.0,
-        "first-mindone": 1.05,
+        "import": 1 / 40, "inspect": 1 / 60, "inspect-bare": 6, "inspect-terminal": 10, "resolve": 8, "resolve-again": 3,
+        "scan": 8, "scan-growth": 1.25,
+        "config-300B": 1 / 10, "config-100kB": 1 / 8, "config-2MB": 1 / 4, "config-growth": 1.25, "access-300B": 1 / 1.5,
+        **{f"{name}-{size}": 1.0 for name in ("merge", "deepcopy") for size in ("300B", "100kB", "2MB")},
+        "pretty": 1 / 20, "registry-get": 1 / 2, "registry-build": 1 / 2, "registry-first": 1 / 2,
+        "first-bert": 0.85, "first-minilm": 0.9, "first-llama": 0.9, "first-similarity": 1.0, "first-onnx": 0.15,
+        "first-diffusion": 1.0, "first-mindone": 1.05,
         **{f"download-{kind}-{hub}": 1 / 0.9 for kind in ("large", "small") for hub in ("hf", "ms")},
         **{f"download-{kind}-{hub}-cpu": 1.1 for kind in ("large", "small") for hub in ("hf", "ms")},
-        "batch-8": 1 / 2, "batch-32": 1 / 2,
+        "batch-8": 1 / 2, "batch-32": 1 / 2, "batch-growth": 1.25,
     }  # fmt: skip
-    assert {row.memory for name, row in ROWS.items() if name.startswith("first-")} == {1.02}
+    assert {name: row.memory for name, row in ROWS.items() if name.startswith("first-")} == {
+        **dict.fromkeys((name for name in ROWS if name.startswith("first-")), 1.02), "first-bert": 1.0,
+    }  # fmt: skip
