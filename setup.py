@@ -55,6 +55,7 @@ EXTRAS = {
         "jsonschema>=4",
         "scikit-learn>=1.5",
         "rich>=13",
+        "matplotlib>=3.8",
     ],
 }
 

@@ -92,6 +92,9 @@ _EMPTY = {
     "gguf": b"GGUF" + struct.pack("<IQQ", 3, 0, 0),
 }
 
+#: Files that are texts; any other is as large as weights are, so that nobody takes it for a pointer to some.
+_READ, _LARGE = (".json", ".yaml", ".yml", ".md", ".txt", ".py", ".jinja", ".model", ".toml", ".cfg"), 2**24
+
 
 def layouts() -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yield the number of each layout and its files."""
@@ -122,6 +125,8 @@ def _tree(scratch: Path, count: int) -> tuple[str, str]:
             path = templates / layout / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
+            if not name.endswith(_READ):
+                os.truncate(path, _LARGE)  # a hole, which takes no room
         shapes.append((layout, sorted({name.rpartition("/")[0] for name in files} - {""}), list(files)))
         needed[layout] = sorted(read_by(templates / layout))
     root = scratch / f"models-{count}"

@@ -153,10 +153,11 @@ def _count_children(root: Path) -> int:
 
 def walk(path: str) -> Row:
     """Classify one folder; whatever goes wrong is in the row."""
+    from modelscope_ext.metadata.snapshot import Snapshot
     from modelscope_ext.models.resolve import resolve
 
-    try:
-        resolution = resolve(path, installed=False)
+    try:  # the folder is known to be one, and is asked about once: neither located nor remembered
+        resolution = resolve(Snapshot.from_folder(path), installed=False)
     except NotAModel as error:
         return Row(path, "none", {"reason": str(error)})
     except AmbiguousModel as error:  # e.g. several models one level down: they are asked about one by one

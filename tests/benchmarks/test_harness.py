@@ -171,7 +171,9 @@ def test_the_folders_of_a_scan_are_those_of_real_layouts_and_are_read_alike_by_t
     assert len(folders) == len(known) + 3
     for folder in folders[::40]:
         layout = folder.name.partition("-")[2]
-        assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == known[layout].keys()
+        assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == known[
+            layout
+        ].keys()
         assert resolve(folder, installed=False).backend
     needed = json.loads(Path(listed).read_text())
     assert "config.json" in needed["0"] and needed.keys() == known.keys()
