@@ -32,7 +32,7 @@ def draw(results: list[dict[str, Any]], path: Path) -> None:
             ha="left" if share >= 1 else "right", va="center", fontsize=8,
         )  # fmt: skip
     axes.set_xscale("log")
-    axes.set_yticks(places, [one["title"] for one in results], fontsize=8)
+    axes.set_yticks(places, [one["title"].replace("$", r"\$") for one in results], fontsize=8)
     axes.invert_yaxis()
     axes.axvline(1, color="#333", linewidth=0.8)
     axes.margins(x=0.12, y=0.01)
