@@ -159,7 +159,7 @@ def _close(seen: Listing) -> None:
         import unicodedata
 
         composed: dict[str, str] = {}
-        for name in seen.sizes:
+        for name in sorted(seen.sizes):
             twin = composed.setdefault(unicodedata.normalize("NFC", name), name)
             if twin != name:
                 raise MalformedMetadata(

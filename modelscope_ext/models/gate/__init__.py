@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from modelscope_ext.models.resolution import Resolution
     from modelscope_ext.safety.grants import Grants
 
-__all__ = ["check_floors", "check_task", "code_of", "gate_a", "gate_b", "refusals"]
+__all__ = ["check_floors", "check_task", "code_of", "gate_a", "gate_b", "refusals", "unsafe_libraries"]
 
 
 def gate_a(
@@ -159,20 +159,39 @@ def check_floors(resolution: Resolution, files: Iterable[str], engine: Backend |
         _check_floor(name, floor, patched, why, str(resolution.source))
 
 
-def _check_floor(name: str, floor: str, patched: str | None, why: str, source: str) -> None:
-    from modelscope_ext.utils.distributions import installed
+def unsafe_libraries() -> Iterator[tuple[str, str]]:
+    """Yield each installed library with a known hole, and one sentence about it; nothing is imported to find out."""
+    for name, (floor, patched, only_pickles, why) in FLOORS.items():
+        version = _below(name, floor)
+        if version is not None and not _patched(version, patched):
+            where = " This concerns pickles alone." if only_pickles else ""
+            yield name, f'{name} {version} is installed; before {floor} {why}.{where} pip install "{name}>={floor}"'
 
-    found = installed(name)
-    if found is None or _release(found.version) >= _release(floor):
+
+def _check_floor(name: str, floor: str, patched: str | None, why: str, source: str) -> None:
+    version = _below(name, floor)
+    if version is None:
         return
-    if patched is not None and _release(found.version)[: len(_release(patched))] == _release(patched):
-        logger.warning("%s %s is a patched line, not the current one: prefer %s", name, found.version, floor)
+    if _patched(version, patched):
+        logger.warning("%s %s is a patched line, not the current one: prefer %s", name, version, floor)
         return
     raise UnsafeBackendError(
-        f"{name} {found.version} is installed; before {floor} {why}. Refused to load {printable(source)} with it."
+        f"{name} {version} is installed; before {floor} {why}. Refused to load {printable(source)} with it."
         f' Install a newer one: pip install "{name}>={floor}"',
         source=source,
     )
+
+
+def _below(name: str, floor: str) -> str | None:
+    """Return the installed release where it is older than `floor`."""
+    from modelscope_ext.utils.distributions import installed
+
+    found = installed(name)
+    return found.version if found is not None and _release(found.version) < _release(floor) else None
+
+
+def _patched(version: str, line: str | None) -> bool:
+    return line is not None and _release(version)[: len(_release(line))] == _release(line)
 
 
 def _release(version: str) -> tuple[int, ...]:
