@@ -184,10 +184,13 @@ def test_a_load_is_refused_before_any_framework(case, loads, places):
 FORMS = {
     "path": lambda folder, place: {"folder": str(folder), "as_path": True},
     "relative": lambda folder, place: {"folder": os.path.relpath(folder, place)},
-    "relative-path": lambda folder, place: {"folder": os.path.relpath(folder, place), "as_path": True},
     "linked-parent": lambda folder, place: {"folder": str(place / "linked" / folder.name)},
+}
+#: Both at once; these are asked of loads alone.
+MIXED = {
+    "relative-path": lambda folder, place: {"folder": os.path.relpath(folder, place), "as_path": True},
     "linked-parent-relative": lambda folder, place: {"folder": f"linked/{folder.name}"},
-}  # fmt: skip
+}
 #: What a hub cannot list: links, pipes, empty folders and names that no hub would take.
 ON_HUB = [case for case in CASES if not callable(case.make) and case.id != "E51+names"]
 SERVED = '''
@@ -287,7 +290,7 @@ ONE_EACH = ("A01", "B01", "C01", "C04", "D01", "E05", "E25-within")
 @pytest.mark.parametrize("name", ONE_EACH)
 def test_a_load_by_every_form(name, places, tmp_path):
     (tmp_path / "linked").symlink_to(places[name].parent)
-    jobs = [{**form(places[name], tmp_path), "entry": "gates"} for form in FORMS.values()]
+    jobs = [{**form(places[name], tmp_path), "entry": "gates"} for form in (*FORMS.values(), *MIXED.values())]
     for answer in outcomes(jobs, tmp_path):
         check_quiet(answer)
         assert (answer["code"], answer["file"]) == (BY_ID[name].code, BY_ID[name].file)
