@@ -15,6 +15,7 @@ from benchmarks.downloads import DOWNLOADS
 from benchmarks.first import FIRST, First
 from benchmarks.folders import configuration, plain_transformers
 from benchmarks.measure import Timer, modules_after, process, repeated
+from benchmarks.models import make
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,39 @@ def _resolve(*, card: bool, again: bool) -> Callable[[Path], tuple[tuple[str, Ti
     return make
 
 
+def _checks(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
+    """What reading and both gates add to a load, against the load itself by the library."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from modelscope_ext.metadata.evidence import collect
+    from modelscope_ext.metadata.snapshot import Snapshot
+    from modelscope_ext.models import gate
+    from modelscope_ext.models.builder import BACKENDS
+    from modelscope_ext.models.gate.unchanged import check_unchanged, marks
+    from modelscope_ext.models.loader import files_of
+    from modelscope_ext.models.resolve import resolve
+    from modelscope_ext.safety.grants import Grants
+
+    folder = Path(make("bert", scratch / "bert"))
+    resolution, grants = resolve(folder), Grants()
+    engine = BACKENDS.get(resolution.backend)
+
+    def checks() -> None:
+        snapshot = Snapshot.from_folder(folder)
+        seen = marks(folder, snapshot.names)
+        evidence = collect(snapshot)
+        gate.gate_a(resolution, evidence, snapshot, grants, engine=engine)
+        files = files_of(resolution, snapshot, engine)
+        gate.gate_b(resolution, snapshot, files, grants)
+        check_unchanged(folder, seen, files, source=str(folder))
+
+    def library() -> None:
+        AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
+
+    return (("readers and gates", repeated(checks)), ("from_pretrained, tokenizer and model", repeated(library)))
+
+
 def _config(size: int) -> Callable[[Path], tuple[tuple[str, Timer], tuple[str, Timer]]]:
     def make(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
         from modelscope.utils.config import Config as TheirConfig
@@ -182,6 +216,7 @@ ROWS = {
     "config-300B": Row("Config.from_file, 300 B", _config(300), 1 / 10, repeats=11, needs=_THEIRS),
     "config-100kB": Row("Config.from_file, 100 kB", _config(100_000), 1 / 8, repeats=7, needs=_THEIRS),
     "config-2MB": Row("Config.from_file, 2 MB", _config(2_000_000), 1 / 4, repeats=5, needs=_THEIRS),
+    "checks": Row("readers and gates, of a load of 105 MB", _checks, 0.03, needs=("torch", "transformers")),
     **{f"first-{name}": _first(first) for name, first in FIRST.items()},
     **{f"batch-{size}": _batch(size) for size in (8, 32)},
     **{

@@ -54,7 +54,8 @@ _SIZES: Mapping[str, str] = {
          "mtp_num_layers", "num_nextn_predict_layers", "decoder_depths", "encoder_depths"), "layers"),
     **dict.fromkeys(
         ("hidden_size", "d_model", "n_embd", "num_attention_heads", "num_key_value_heads", "n_head", "num_heads",
-         "head_dim", "block_out_channels", "attention_head_dim", "cross_attention_dim", "r", "lora_r", "rank_pattern"), "width"),
+         "head_dim", "block_out_channels", "attention_head_dim", "cross_attention_dim", "r", "lora_r", "rank_pattern"),
+        "width"),
     **dict.fromkeys(
         ("intermediate_size", "ffn_dim", "d_ff", "n_inner", "encoder_ffn_dim", "decoder_ffn_dim", "in_features",
          "out_features", "in_channels", "out_channels"), "features"),

@@ -37,6 +37,8 @@ _NEVER_OPENED = (
     "training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scheduler.bin", "scaler.pt", ".msc", ".mdl",
 )  # fmt: skip
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
+#: What the first bytes of a pickle say, by `magic.kind_of`; the oldest protocol has no mark.
+_MAY_BE_PICKLES = (None, "pickle", "zip archive")
 _MOST_SCANNED = 200
 _MOST_NAMES = 8
 
@@ -88,12 +90,12 @@ def security_report(model: Any, **keywords: Any) -> SecurityReport:
     from modelscope_ext.models.resolve import Asked, decide
 
     where = {name: keywords.pop(name) for name in _LOCATION if name in keywords}
-    asked = {name: keywords.get(name) for name in ("task", "backend", "framework")}
+    task, backend, framework = (keywords.get(name) for name in ("task", "backend", "framework"))
     snapshot = open_snapshot(model, **where)
     source, libraries = str(snapshot.source), tuple(_libraries())
     try:
         evidence = collect(snapshot)
-        resolution = decide(evidence, Asked(*asked.values(), evidence), variant=keywords.get("variant"))
+        resolution = decide(evidence, Asked(task, backend, framework, evidence), variant=keywords.get("variant"))
     except SafetyError as error:
         return SecurityReport(source, _sorted([_of_error(error), *snapshot.findings, *_links(snapshot), *libraries]))
     except NotAModel as error:
@@ -125,17 +127,17 @@ def _of_error(error: SafetyError) -> Finding:
 
 def _refusals(resolution: Resolution, evidence: Evidence, snapshot: Snapshot) -> Iterator[SafetyError]:
     """Yield what both gates refuse where nothing is permitted: of the bytes, file by file, of those that are here."""
+    from modelscope_ext.models.builder import BACKENDS
     from modelscope_ext.models.gate.contents import check_file
-    from modelscope_ext.models.loader import _engine, _files
-    from modelscope_ext.models.checks import Choice
-    from modelscope_ext.models.base import Model
+    from modelscope_ext.models.loader import files_of
 
-    grants, engine = Grants(limits=snapshot.limits), _engine(resolution)
+    grants = Grants(limits=snapshot.limits)
+    engine = BACKENDS.get(resolution.backend) if resolution.backend in BACKENDS else None
     yield from gate.refusals(resolution, evidence, snapshot, grants, engine=engine)
     if snapshot.folder is None or snapshot.remote is not None:
         return
     try:
-        files = _files(resolution, snapshot, Choice(Model, engine))
+        files = files_of(resolution, snapshot, engine)
     except ModelScopeExtError:  # an incomplete copy, or one that this backend cannot load: then what is there
         files = tuple(name for name in resolution.weights.files if name in snapshot)
     refused = False
@@ -166,7 +168,7 @@ def _pickles(snapshot: Snapshot) -> Iterator[Finding]:
         elif base.lower().endswith(_PICKLES) and snapshot.has_text(name) and scanned < _MOST_SCANNED:
             scanned += 1
             try:
-                if snapshot.remote is not None or kind_of(snapshot.read(name, 0, 64)) not in (None, "pickle", "zip archive"):
+                if snapshot.remote is not None or kind_of(snapshot.read(name, 0, 64)) not in _MAY_BE_PICKLES:
                     continue
                 with snapshot.open(name) as stream:
                     calls = scan_pickle(stream, file=name, limits=snapshot.limits, source=str(snapshot.source))
@@ -205,7 +207,7 @@ def _templates(snapshot: Snapshot, evidence: Evidence) -> Iterator[Finding]:
         file, _, field = place.partition(": ")
         yield Finding(
             "chat-template", "info", file, field or None,
-            f"{printable(place)}: a chat template of {len(text)} characters, sha256:{digest}. It is rendered sandboxed.",
+            f"{printable(place)}: a chat template of {len(text)} characters, sha256:{digest}; rendered sandboxed.",
         )  # fmt: skip
     default = {place: digest for place, digest in found.items() if place in _DEFAULTS}
     if len(set(default.values())) > 1:

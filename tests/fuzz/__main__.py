@@ -34,7 +34,10 @@ def fuzz(name: str, seconds: int, corpus: Path, artifacts: Path) -> tuple[bool, 
     )
     runs = re.search(r"number_of_executed_units:\s*(\d+)", done.stderr)
     count = f"{int(runs.group(1)):,} inputs" if runs else "no count"
-    return done.returncode == 0, count if done.returncode == 0 else f"{count}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return (
+        done.returncode == 0,
+        count if done.returncode == 0 else f"{count}\n{done.stdout[-2000:]}{done.stderr[-2000:]}",
+    )
 
 
 def main() -> int:

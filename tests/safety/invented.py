@@ -250,8 +250,8 @@ def _pickles() -> tuple[Case, ...]:
           for name, body in huge.items()),
         Case("B12+deep", pickle_of(deep), "PK", "pytorch_model.bin", stage="bytes"),
         Case("B12+memo", pickle_of(bomb), ""),
-        Case("B12+offset", pickled(build.checkpoint(build.state_dict(build.tensor_v2(offset=10**9)), bytes(24)).bytes()),
-             "MF", "pytorch_model.bin", stage="bytes"),
+        Case("B12+offset", pickled(build.checkpoint(build.state_dict(build.tensor_v2(offset=10**9)),
+                                                    bytes(24)).bytes()), "MF", "pytorch_model.bin", stage="bytes"),
         Case("B05+second", {**pickled(TENSORS, "pytorch_model-00001-of-00002.bin"),
                             "pytorch_model-00002-of-00002.bin": EVIL_PICKLE,
                             "pytorch_model.bin.index.json": {"metadata": {}, "weight_map": {

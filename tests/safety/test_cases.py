@@ -52,8 +52,13 @@ def outcomes(jobs: list[dict], cwd: Path, variables: dict[str, str] | None = Non
     harmless = [str(BY_ID[name].write(cwd / f"harmless-{name}")) for name in HARMLESS]
     temporary = cwd / "tmp"
     temporary.mkdir(exist_ok=True)
-    mark = {"EVIL_MARK": str(cwd / "evil-mark")}
-    environment = {**os.environ, **OFFLINE, **mark, **(variables or {}), "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
+    environment = {
+        **os.environ,
+        **OFFLINE,
+        **(variables or {}),
+        "PYTHONPATH": str(ROOT),
+        "TMPDIR": str(temporary),
+    }
     caches = [os.environ[name] for name in ("HF_HOME", "MODELSCOPE_CACHE", "XDG_CACHE_HOME")]
     for job in jobs:
         job["allowed"] = [
@@ -64,7 +69,13 @@ def outcomes(jobs: list[dict], cwd: Path, variables: dict[str, str] | None = Non
         ]
     worker = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("worker.py"))]
     done = subprocess.run(
-        worker, input=json.dumps({"harmless": harmless, "jobs": jobs}), capture_output=True, text=True, cwd=cwd, env=environment, timeout=1200
+        worker,
+        input=json.dumps({"harmless": harmless, "jobs": jobs}),
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
@@ -193,7 +204,7 @@ MIXED = {
 }
 #: What a hub cannot list: links, pipes, empty folders and names that no hub would take.
 ON_HUB = [case for case in CASES if not callable(case.make) and case.id != "E51+names"]
-SERVED = '''
+SERVED = """
 import json, sys
 from modelscope_ext.testing.hub_server import HubServer
 with HubServer(hubs=["huggingface"], cdn=False) as server:
@@ -204,7 +215,7 @@ with HubServer(hubs=["huggingface"], cdn=False) as server:
     sys.stdout.close()
     import signal
     signal.pause()
-'''
+"""
 
 
 @pytest.fixture(scope="module")

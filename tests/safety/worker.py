@@ -146,7 +146,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         if job["entry"] == "resolve":
             resolve(given, **{k: v for k, v in keywords.items() if k in ("task", "backend", "hub")})
         elif job["entry"] == "gates":
-            both_gates(given, keywords, load)
+            both_gates(given, keywords)
         elif job["entry"] == "pipeline":
             with pipeline(model=given, **keywords) as pipe:
                 for text in job.get("inputs", ()):
@@ -173,11 +173,13 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def both_gates(given: Any, keywords: dict[str, Any], load: Any) -> None:
+def both_gates(given: Any, keywords: dict[str, Any]) -> None:
     """Everything of a load that needs no framework: the decision, gate A, the files, gate B."""
     from modelscope_ext.metadata.evidence import collect
     from modelscope_ext.metadata.snapshot import Snapshot
-    from modelscope_ext.models import gate, loader
+    from modelscope_ext.models import gate
+    from modelscope_ext.models.builder import BACKENDS
+    from modelscope_ext.models.loader import files_of
     from modelscope_ext.models.request import Request
     from modelscope_ext.models.resolve import Asked, decide
 
@@ -186,11 +188,9 @@ def both_gates(given: Any, keywords: dict[str, Any], load: Any) -> None:
     evidence = collect(snapshot)
     gate.check_task(request.get("task"), evidence, snapshot, request.grants)
     resolution = decide(evidence, Asked(request.get("task"), request.get("backend"), None, evidence))
-    choice = loader._choose(resolution, evidence, None)
-    gate.gate_a(
-        resolution, evidence, snapshot, request.grants, engine=choice.engine, base_model=request.get("base_model")
-    )
-    files = loader._files(resolution, snapshot, choice)
+    engine = BACKENDS.get(resolution.backend) if resolution.backend in BACKENDS else None
+    gate.gate_a(resolution, evidence, snapshot, request.grants, engine=engine, base_model=request.get("base_model"))
+    files = files_of(resolution, snapshot, engine)
     gate.gate_b(resolution, snapshot, files, request.grants)
 
 
@@ -241,13 +241,13 @@ def warm(folders: list[str]) -> None:
     for name in WARM:
         importlib.import_module(name)
     from modelscope_ext.errors import ModelScopeExtError
-    from modelscope_ext.models import loader, resolve
+    from modelscope_ext.models import resolve
 
     for folder in folders:
         with suppress(ModelScopeExtError):
             resolve.resolve(folder)
         with suppress(ModelScopeExtError):
-            both_gates(folder, {}, loader.load)
+            both_gates(folder, {})
     resolve.cache_clear()
 
 
