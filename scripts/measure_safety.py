@@ -231,9 +231,9 @@ _INTRODUCTION = """\
 
 Written by `scripts/measure_safety.py` from one run (Python {python}). Twenty folders of `tests/safety`, each loaded by
 the call that a library's users make, without any trust, each in a process of its own that watches for programs,
-sockets, opened files and a mark that the folder's code would leave. Programs and sockets are stopped, so what would have
-come after them is not seen. In bold: what a stranger's folder should not be able to bring about. A plain name is the
-error that the load ended with; a library that does not know a format ends with an error for that reason alone.
+sockets, opened files and a mark that the folder's code would leave. Programs and sockets are stopped, so what would
+have come after them is not seen. In bold: what a stranger's folder should not be able to bring about. A plain name is
+the error that the load ended with; a library that does not know a format ends with an error for that reason alone.
 
 """
 _END = """

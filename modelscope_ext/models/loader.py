@@ -115,6 +115,7 @@ def _decided(
     grants = request.grants
     evidence = collect(snapshot, cfg_dict=request.get("cfg_dict"), limits=grants.limits)
     gate.check_task(request.get("task"), evidence, snapshot, grants)
+    gate.check_custom_pipeline(request.extra.get("custom_pipeline"), snapshot, grants)
     asked = {**_of_class(model_class), **request.resolve_options()}
     named = Asked(asked.get("task"), asked.get("backend"), asked.get("framework"), evidence)
     resolution = decide(evidence, named, variant=request.get("variant"))

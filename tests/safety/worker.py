@@ -189,6 +189,7 @@ def both_gates(given: Any, keywords: dict[str, Any]) -> None:
     snapshot = Snapshot.from_folder(given)
     evidence = collect(snapshot)
     gate.check_task(request.get("task"), evidence, snapshot, request.grants)
+    gate.check_custom_pipeline(request.extra.get("custom_pipeline"), snapshot, request.grants)
     resolution = decide(evidence, Asked(request.get("task"), request.get("backend"), None, evidence))
     engine = BACKENDS.get(resolution.backend) if resolution.backend in BACKENDS else None
     gate.gate_a(resolution, evidence, snapshot, request.grants, engine=engine, base_model=request.get("base_model"))

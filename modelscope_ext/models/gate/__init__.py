@@ -12,7 +12,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelscope_ext.errors import ModelNotFound, RemoteCodeRefused, SafetyError, UnsafeBackendError
+from modelscope_ext.errors import (
+    ModelNotFound,
+    RedirectRefused,
+    RemoteCodeRefused,
+    SafetyError,
+    UnsafeBackendError,
+)
 from modelscope_ext.models.gate.case import Case
 from modelscope_ext.models.gate.code import CodeRequest, code_digest, code_files, module_file, refuse_code
 from modelscope_ext.models.gate.contents import check_file, is_pickle
@@ -30,7 +36,16 @@ if TYPE_CHECKING:
     from modelscope_ext.models.resolution import Resolution
     from modelscope_ext.safety.grants import Grants
 
-__all__ = ["check_floors", "check_task", "code_of", "gate_a", "gate_b", "refusals", "unsafe_libraries"]
+__all__ = [
+    "check_custom_pipeline",
+    "check_floors",
+    "check_task",
+    "code_of",
+    "gate_a",
+    "gate_b",
+    "refusals",
+    "unsafe_libraries",
+]
 
 
 def gate_a(
@@ -111,6 +126,23 @@ def check_task(task: Any, evidence: Evidence, snapshot: Snapshot, grants: Grants
     reference = str(entry.get("impl", "")) if isinstance(entry, dict) else str(entry)
     module = module_file(reference.rpartition("--")[2], evidence.name_set)
     refuse_code([CodeRequest("config.json", f"custom_pipelines.{task}", reference, module)], snapshot, grants)
+
+
+def check_custom_pipeline(name: Any, snapshot: Snapshot, grants: Grants) -> None:
+    """Refuse diffusers' `custom_pipeline`, which fetches and runs code that is none of this model's (D06).
+
+    Raises:
+        RemoteCodeRefused: Code is not permitted.
+        RedirectRefused: It is, but of this source alone.
+    """
+    if name is None:
+        return
+    kind = RedirectRefused if grants.may_run_code else RemoteCodeRefused
+    raise kind(
+        f"custom_pipeline={printable(str(name))!r} names code of another source (nothing was contacted or executed). A"
+        " folder's own pipeline.py is found by model_index.json, and runs with trust_remote_code=True.",
+        source=str(snapshot.source), field="custom_pipeline",
+    )  # fmt: skip
 
 
 def gate_b(resolution: Resolution, snapshot: Snapshot, files: Iterable[str], grants: Grants) -> None:
