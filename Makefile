@@ -29,12 +29,13 @@ test: $(TOX)
 	$(TOX) run-parallel --parallel $(JOBS) --parallel-no-spinner -e lint,pt,core$(if $(SKIP_MS),,$(COMMA)ms),pt-cv,olah,type
 
 # What takes longer: property tests over new examples, and tests marked `long`: faults of hubs, conversions of a
-# gigabyte, a CUDA device where there is one.
+# gigabyte, a CUDA device where there is one. Then every reader is fuzzed for ten minutes.
 test-long: $(TOX)
 	HYPOTHESIS_PROFILE=search $(TOX) run -e core -- tests/utils tests/metadata tests/safety
 	$(TOX) run -e core -- -m long tests
 	$(TOX) run -e pt -- -m long tests
 	$(TOX) run -e ms -- -m long tests
+	$(TOX) run -e fuzz
 
 bench: $(TOX)
 	$(TOX) run -e bench

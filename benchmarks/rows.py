@@ -8,7 +8,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks import commands, configs, decisions, registries
+from benchmarks import commands, configs, decisions, gates, registries
 from benchmarks.batch import batch, batch_growth
 from benchmarks.downloads import DOWNLOADS
 from benchmarks.first import FIRST, First
@@ -138,6 +138,7 @@ ROWS = {
     "registry-first": Row(
         "registry, import and first build", registries.first_build, 1 / 2, repeats=5, needs=("modelscope",)
     ),
+    "checks": Row("readers and gates, of a load of 105 MB", gates.checks, 0.03, needs=("torch", "transformers")),
     **{f"first-{name}": _first(first) for name, first in FIRST.items()},
     **{f"batch-{size}": _batch(size) for size in (8, 32)},
     "batch-growth": Row(

@@ -21,6 +21,7 @@ examples:
   modelscope-ext inspect ./my-model
   modelscope-ext inspect ./my-model --code           # the snippet that does the same without this package
   modelscope-ext inspect ./my-model --json | jq .backend
+  modelscope-ext inspect ./my-model --security       # what is dangerous in it, and what each would need
   modelscope-ext inspect ./my-model --backend onnx   # would that be possible?"""
 
 #: The fields of a decision, in the order in which they are shown.
@@ -31,6 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     add_model(parser)
     parser.add_argument("--code", action="store_true", help="print only the native snippet that loads the model")
+    parser.add_argument(
+        "--security", action="store_true", help="what a load would refuse or need a grant for; 1 where it is dangerous"
+    )
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
@@ -38,6 +42,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
     from modelscope_ext.models.resolve import resolve
 
     output.show_logs()
+    if args.security:
+        return _security(args, output)
     resolution = resolve(args.model, **resolve_keywords(args))
     if args.code:
         code = resolution.code()
@@ -54,6 +60,35 @@ def run(args: argparse.Namespace, output: Output) -> int:
     else:
         show(resolution, checks, output)
     return exits.OK
+
+
+def _security(args: argparse.Namespace, output: Output) -> int:
+    """Show what is dangerous in the model; nothing of it is run, imported or fetched."""
+    from modelscope_ext.models.security import security_report
+
+    report = security_report(args.model, **resolve_keywords(args))
+    if output.json:
+        document = report.to_dict()
+        document.pop("resolution")
+        output.document({"dangerous": report.dangerous, **document})
+    else:
+        output.heading(report.source)
+        if report.code_files:
+            output.heading("code that trust_remote_code=True would run")
+            output.table([(name,) for name in report.code_files])
+            output.line(f"  sha256:{report.code_sha256}", style="dim")
+        if report.findings:
+            output.heading("findings")
+            output.table(
+                [(f.level, f.code, _needs(f.grant), f.message) for f in report.findings], styles=("", "bold", "dim")
+            )
+        output.line("dangerous" if report.dangerous else "nothing dangerous was found",
+                    style="bold red" if report.dangerous else "bold green")  # fmt: skip
+    return exits.NEGATIVE if report.dangerous else exits.OK
+
+
+def _needs(grant: str | None) -> str:
+    return f"needs {grant}" if grant else ""
 
 
 def show(resolution: Resolution, checks: tuple[Check, ...], output: Output) -> None:

@@ -48,10 +48,14 @@ _NAMES = {str: "a string", dict: "an object", list: "a list", bool: "true or fal
 _SIZES: Mapping[str, str] = {
     **dict.fromkeys(
         ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers",
-         "num_decoder_layers", "num_encoder_layers"), "layers"),
+         "num_decoder_layers", "num_encoder_layers", "num_experts", "num_local_experts", "n_routed_experts",
+         "n_shared_experts", "moe_num_experts", "depths", "num_blocks", "num_stages", "layers_per_block",
+         "transformer_layers_per_block", "num_hidden_groups", "inner_group_num", "num_codebooks", "num_single_layers",
+         "mtp_num_layers", "num_nextn_predict_layers", "decoder_depths", "encoder_depths"), "layers"),
     **dict.fromkeys(
         ("hidden_size", "d_model", "n_embd", "num_attention_heads", "num_key_value_heads", "n_head", "num_heads",
-         "head_dim", "block_out_channels", "attention_head_dim", "cross_attention_dim", "r", "lora_r"), "width"),
+         "head_dim", "block_out_channels", "attention_head_dim", "cross_attention_dim", "r", "lora_r", "rank_pattern"),
+        "width"),
     **dict.fromkeys(
         ("intermediate_size", "ffn_dim", "d_ff", "n_inner", "encoder_ffn_dim", "decoder_ffn_dim", "in_features",
          "out_features", "in_channels", "out_channels"), "features"),
@@ -77,7 +81,7 @@ def check_document(name: str, document: Any, limits: Limits, *, source: str | No
     Raises:
         MalformedMetadata: The top level or a deciding key has the wrong type, a size is no whole number.
         LimitExceeded: A size, or the number of labels, beyond the limits.
-        PathEscapeRefused: An index of shards names a file outside the model.
+        PathEscapeRefused: An index of shards, or a list of modules, names something outside the model.
 
     Example:
         >>> from modelscope_ext.safety.limits import DEFAULT_LIMITS
@@ -133,6 +137,8 @@ def _check_modules(name: str, document: list[Any], source: str | None) -> None:
         for key in ("type", "path"):
             if not isinstance(item.get(key, ""), str):
                 _malformed(name, f"[{number}].{key}", f"expected a string, found {_kind(item[key])}", source)
+        if item.get("path"):
+            check_name(item["path"], file=name, field=f"[{number}].path", source=source)
 
 
 def _check_index(name: str, document: Any, source: str | None) -> None:

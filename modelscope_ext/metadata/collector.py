@@ -316,4 +316,8 @@ def _tags(data: bytes) -> tuple[str, ...]:
     import re
 
     text = data[:65536].decode("utf-8", "replace")
+    for handle, prefix in re.findall(r"^%TAG[ \t]+(!\w*!?)[ \t]+(\S+)", text, re.MULTILINE):
+        full = rf"\1!<{prefix.replace(chr(92), '')}"  # another way to write them
+        text = re.sub(rf"(^|\s){re.escape(handle)}(?=[A-Za-z])", full, text)
+    text = text.replace("!<tag:yaml.org,2002:", "!!").replace("!<", "!")
     return tuple(dict.fromkeys(re.findall(r"(?:^|\s)(!{1,2}[A-Za-z][\w./:-]*)", text)))[:64]

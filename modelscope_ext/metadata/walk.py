@@ -80,7 +80,7 @@ def walk(root: str, limits: Limits, *, source: str) -> Listing:
                         source=source,
                         grant="limits",
                     )
-    _close(seen)
+    _close(seen, source)
     return seen
 
 
@@ -145,7 +145,7 @@ def _link(name: str, root: str, seen: Listing) -> None:
         seen.note("odd-file", "danger", name, "a link to neither a file nor a folder; never opened")
 
 
-def _close(seen: Listing) -> None:
+def _close(seen: Listing, source: str) -> None:
     """Add the findings that need the whole listing."""
     if seen.shared:
         several = f" (and {len(seen.shared) - 1} more)" if len(seen.shared) > 1 else ""
@@ -159,13 +159,14 @@ def _close(seen: Listing) -> None:
         import unicodedata
 
         composed: dict[str, str] = {}
-        for name in seen.sizes:
+        for name in sorted(seen.sizes):
             twin = composed.setdefault(unicodedata.normalize("NFC", name), name)
             if twin != name:
                 raise MalformedMetadata(
                     f"The file names {printable(ascii(twin))} and {printable(ascii(name))} are one name in Unicode's "
                     "composed form; which one is meant cannot be told.",
                     file=name,
+                    source=source,
                 )
 
 

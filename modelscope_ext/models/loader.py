@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from modelscope_ext.metadata.snapshot import Snapshot
     from modelscope_ext.utils.entry import Entry
 
-__all__ = ["adopt", "load", "load_request", "place_of_load", "refuse_load_options"]
+__all__ = ["adopt", "files_of", "load", "load_request", "place_of_load", "refuse_load_options"]
 
 
 def load(model: Any, *, model_class: type[Model] | None = None, **keywords: Any) -> Model:
@@ -82,7 +82,7 @@ def load_request(model: Any, request: Request, *, model_class: type[Model] | Non
     gate_a(snapshot)
     _check(request, snapshot, evidence, resolution, choice)
     map_libraries(resolution.framework)
-    files = _files(resolution, snapshot, choice)
+    files = files_of(resolution, snapshot, choice.engine)
     if (lock := request.get("lock")) is not None:
         lock.check_decision(resolution, snapshot.source.commit)
         lock.check_files(snapshot, files)
@@ -115,6 +115,7 @@ def _decided(
     grants = request.grants
     evidence = collect(snapshot, cfg_dict=request.get("cfg_dict"), limits=grants.limits)
     gate.check_task(request.get("task"), evidence, snapshot, grants)
+    gate.check_custom_pipeline(request.extra.get("custom_pipeline"), snapshot, grants)
     asked = {**_of_class(model_class), **request.resolve_options()}
     named = Asked(asked.get("task"), asked.get("backend"), asked.get("framework"), evidence)
     resolution = decide(evidence, named, variant=request.get("variant"))
@@ -271,12 +272,16 @@ def _folder(snapshot: Snapshot) -> Path:
     return Path(snapshot.folder).resolve()
 
 
-def _files(resolution: Resolution, snapshot: Snapshot, choice: Choice) -> tuple[str, ...]:
-    """Return exactly the files that the load may read."""
+def files_of(resolution: Resolution, snapshot: Snapshot, engine: Backend | None) -> tuple[str, ...]:
+    """Return exactly the files that a load by `engine` may read.
+
+    Raises:
+        ModelNotFound: Some of them are missing.
+    """
     from modelscope_ext.models.plan import default_files, shards_of
 
-    if choice.engine is not None:
-        files = choice.engine.files(resolution, snapshot)
+    if engine is not None:
+        files = engine.files(resolution, snapshot)
     else:
         files = default_files(resolution, snapshot)
     lost = [name for name in (*files, *shards_of(snapshot, files)) if name not in snapshot]

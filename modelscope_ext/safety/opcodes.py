@@ -9,7 +9,7 @@ A small machine follows the stack with stand-ins for the objects: containers, co
 
 from __future__ import annotations
 
-import pickletools
+import pickletools  # nosec B403 - its table of operations; nothing is unpickled
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, NoReturn
 
@@ -29,6 +29,8 @@ __all__ = ["Machine", "globals_of"]
 
 _MARK = object()
 _MOST_MEMO = 2**24
+#: Values that are begun and not yet put into another one; a pickle of tensors has some thousands.
+_MOST_OPEN = 100_000
 
 
 _BY_CODE: Mapping[str, Any] = {operation.code: operation for operation in pickletools.opcodes}
@@ -88,6 +90,8 @@ class Machine:
                 if step is None:
                     self.refuse(f"it uses the pickle operation {name}, which plain tensors do not need")
                 step(self, argument)
+                if len(self.stack) > _MOST_OPEN:
+                    self.refuse(f"it nests or holds more than {_MOST_OPEN} values at once")
         except (ValueError, IndexError, KeyError, UnicodeDecodeError, OverflowError) as error:
             raise Refusal("MF", f"not a complete pickle ({type(error).__name__})") from error
         if len(self.stack) != 1:

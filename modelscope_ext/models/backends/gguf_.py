@@ -191,7 +191,8 @@ def _load_model(folder: Folder, name: str, task: str | None, options: Mapping[st
     from modelscope_ext.models.backends._transformers.weights import check_weights
 
     trust: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True, "gguf_file": name}
-    folder.config = read(folder, name, lambda: transformers.AutoConfig.from_pretrained(str(folder.path), **trust))
+    place = str(folder.path)
+    folder.config = read(folder, name, lambda: transformers.AutoConfig.from_pretrained(place, **trust))  # nosec B615
     auto = choose_auto(folder, task)
     keywords = {**trust, "dtype": as_dtype(options.get("dtype")), "ignore_mismatched_sizes": True}
     unpacking = getattr(transformers, "GgufConfig", None)  # older releases always unpack
@@ -239,7 +240,7 @@ def _load_tokenizer(folder: Folder, name: str) -> Any:
     return read(
         folder,
         f"the tokenizer in {name}",
-        lambda: AutoTokenizer.from_pretrained(
+        lambda: AutoTokenizer.from_pretrained(  # nosec B615 - a local folder
             str(folder.path), gguf_file=name, trust_remote_code=False, local_files_only=True
         ),
     )

@@ -12,7 +12,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelscope_ext.errors import ModelNotFound, RemoteCodeRefused, SafetyError, UnsafeBackendError
+from modelscope_ext.errors import (
+    ModelNotFound,
+    RedirectRefused,
+    RemoteCodeRefused,
+    SafetyError,
+    UnsafeBackendError,
+)
 from modelscope_ext.models.gate.case import Case
 from modelscope_ext.models.gate.code import CodeRequest, code_digest, code_files, module_file, refuse_code
 from modelscope_ext.models.gate.contents import check_file, is_pickle
@@ -30,7 +36,16 @@ if TYPE_CHECKING:
     from modelscope_ext.models.resolution import Resolution
     from modelscope_ext.safety.grants import Grants
 
-__all__ = ["check_floors", "check_task", "code_of", "gate_a", "gate_b", "refusals"]
+__all__ = [
+    "check_custom_pipeline",
+    "check_floors",
+    "check_task",
+    "code_of",
+    "gate_a",
+    "gate_b",
+    "refusals",
+    "unsafe_libraries",
+]
 
 
 def gate_a(
@@ -113,6 +128,23 @@ def check_task(task: Any, evidence: Evidence, snapshot: Snapshot, grants: Grants
     refuse_code([CodeRequest("config.json", f"custom_pipelines.{task}", reference, module)], snapshot, grants)
 
 
+def check_custom_pipeline(name: Any, snapshot: Snapshot, grants: Grants) -> None:
+    """Refuse diffusers' `custom_pipeline`, which fetches and runs code that is none of this model's (D06).
+
+    Raises:
+        RemoteCodeRefused: Code is not permitted.
+        RedirectRefused: It is, but of this source alone.
+    """
+    if name is None:
+        return
+    kind = RedirectRefused if grants.may_run_code else RemoteCodeRefused
+    raise kind(
+        f"custom_pipeline={printable(str(name))!r} names code of another source (nothing was contacted or executed). A"
+        " folder's own pipeline.py is found by model_index.json, and runs with trust_remote_code=True.",
+        source=str(snapshot.source), field="custom_pipeline",
+    )  # fmt: skip
+
+
 def gate_b(resolution: Resolution, snapshot: Snapshot, files: Iterable[str], grants: Grants) -> None:
     """Check the bytes of exactly the files that will be read; every other file of the folder stays unopened.
 
@@ -159,20 +191,39 @@ def check_floors(resolution: Resolution, files: Iterable[str], engine: Backend |
         _check_floor(name, floor, patched, why, str(resolution.source))
 
 
-def _check_floor(name: str, floor: str, patched: str | None, why: str, source: str) -> None:
-    from modelscope_ext.utils.distributions import installed
+def unsafe_libraries() -> Iterator[tuple[str, str]]:
+    """Yield each installed library with a known hole, and one sentence about it; nothing is imported to find out."""
+    for name, (floor, patched, only_pickles, why) in FLOORS.items():
+        version = _below(name, floor)
+        if version is not None and not _patched(version, patched):
+            where = " This concerns pickles alone." if only_pickles else ""
+            yield name, f'{name} {version} is installed; before {floor} {why}.{where} pip install "{name}>={floor}"'
 
-    found = installed(name)
-    if found is None or _release(found.version) >= _release(floor):
+
+def _check_floor(name: str, floor: str, patched: str | None, why: str, source: str) -> None:
+    version = _below(name, floor)
+    if version is None:
         return
-    if patched is not None and _release(found.version)[: len(_release(patched))] == _release(patched):
-        logger.warning("%s %s is a patched line, not the current one: prefer %s", name, found.version, floor)
+    if _patched(version, patched):
+        logger.warning("%s %s is a patched line, not the current one: prefer %s", name, version, floor)
         return
     raise UnsafeBackendError(
-        f"{name} {found.version} is installed; before {floor} {why}. Refused to load {printable(source)} with it."
+        f"{name} {version} is installed; before {floor} {why}. Refused to load {printable(source)} with it."
         f' Install a newer one: pip install "{name}>={floor}"',
         source=source,
     )
+
+
+def _below(name: str, floor: str) -> str | None:
+    """Return the installed release where it is older than `floor`."""
+    from modelscope_ext.utils.distributions import installed
+
+    found = installed(name)
+    return found.version if found is not None and _release(found.version) < _release(floor) else None
+
+
+def _patched(version: str, line: str | None) -> bool:
+    return line is not None and _release(version)[: len(_release(line))] == _release(line)
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -78,7 +78,7 @@ class Case:
 _ALSO_READ = frozenset(
     ("sentence_bert_config.json", "router_config.json", "wordembedding_config.json", "processor_config.json",
      "tokenizer_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "adapter_config.json",
-     "speaker_embeddings_path.json", "modules.json", "generation_config.json")
+     "speaker_embeddings_path.json", "audio_tokenizer_config.json", "modules.json", "generation_config.json")
 )  # fmt: skip
 
 

@@ -44,6 +44,11 @@ class CodeRequest:
     value: str
     module: str | None = None
 
+    @property
+    def names_file(self) -> bool:
+        """Whether it names a file of this model: not a mere wish for trust, nor another source (gate A's redirects)."""
+        return self.field.rpartition(".")[2] != "trust_remote_code" and "--" not in self.value
+
 
 def module_file(reference: str, names: Iterable[str], folder: str = "") -> str | None:
     """Return the file inside the model that ``module.Class`` or ``module`` would import, or None.
@@ -125,9 +130,7 @@ def refuse_code(requests: list[CodeRequest], snapshot: Snapshot, grants: Grants)
     files = code_files(snapshot, [request.module for request in requests if request.module])
     digest = code_digest(snapshot, files)
     source = str(snapshot.source)
-    what = f"{printable(first.file)}: {printable(first.field)} names {printable(first.value)}."
-    head = f"Refused to run code from {printable(source)} (nothing was executed). {what}"
-    grant = "trust_remote_code"
+    head, grant = _head(first, source), "trust_remote_code"
     if grants.revoked:
         why, grant = f" {NO_REMOTE_CODE} is set, which no argument overrules.", ""
     elif not grants.trust_remote_code:
@@ -137,13 +140,19 @@ def refuse_code(requests: list[CodeRequest], snapshot: Snapshot, grants: Grants)
     elif grants.code_sha256 is not None and grants.code_sha256 != digest:
         grant = "code_sha256"
         why = f" Its digest differs: {digest or 'not known here'}; code_sha256 permits {grants.code_sha256}."
-    elif first.module is None and not files:
-        grant, why = "", " There is no such file in the folder, so there is nothing that could be permitted."
-        if first.value in ("True", "true"):
-            return
     else:
-        return
+        lost = next((request for request in requests if request.module is None and request.names_file), None)
+        if lost is None:
+            return
+        first, grant = lost, ""
+        head = _head(lost, source)
+        why = " There is no such file in the folder, so there is nothing that could be permitted."
     raise RemoteCodeRefused(head + why, source=source, file=first.file, field=first.field, grant=grant or None)
+
+
+def _head(request: CodeRequest, source: str) -> str:
+    what = f"{printable(request.file)}: {printable(request.field)} names {printable(request.value)}."
+    return f"Refused to run code from {printable(source)} (nothing was executed). {what}"
 
 
 def _shown(files: tuple[str, ...], digest: str | None) -> str:

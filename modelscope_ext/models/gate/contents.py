@@ -102,7 +102,7 @@ def _pickle(opened: Bytes) -> None:
         )
     from modelscope_ext.safety.pickles import check_pickle
 
-    check_pickle(opened.folder / opened.name, file=opened.name, grants=opened.grants, source=opened.source)
+    check_pickle(opened.file, file=opened.name, grants=opened.grants, source=opened.source)
 
 
 def _onnx(opened: Bytes) -> None:

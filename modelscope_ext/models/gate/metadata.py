@@ -18,10 +18,19 @@ from modelscope_ext.errors import (
     RedirectRefused,
     SafetyError,
 )
+from modelscope_ext.metadata.checks import check_document
 from modelscope_ext.models.gate.case import Case, walk
 from modelscope_ext.models.gate.patterns import fault_of_pattern
 from modelscope_ext.models.gate.requests import auto_map, bases, elsewhere
-from modelscope_ext.models.gate.tables import EVALUATED, EXECUTABLE, KERNELS, NO_YAML, PATH_KEYS, TOKENIZER_FILES
+from modelscope_ext.models.gate.tables import (
+    EVALUATED,
+    EXECUTABLE,
+    KERNELS,
+    NO_YAML,
+    PATH_KEYS,
+    REDIRECTS,
+    TOKENIZER_FILES,
+)
 from modelscope_ext.models.gate.types import unknown_types
 from modelscope_ext.safety.paths import fault_of
 from modelscope_ext.utils.text import printable
@@ -108,6 +117,13 @@ def _targets(case: Case) -> Iterator[tuple[str, str, str]]:
                 yield name, "base_model_name_or_path", base
         if case.base is not None and case.base.name and case.base.key != "base_model_name_or_path":
             yield case.base.file, case.base.key, case.base.name
+    for name, document in case.named("adapter_config.json"):
+        if document.get("prompt_tuning_init") == "TEXT" and isinstance(document.get("tokenizer_name_or_path"), str):
+            yield name, "tokenizer_name_or_path", document["tokenizer_name_or_path"]
+    for base_name, keys in REDIRECTS.items():
+        for name, place, value in case.keys(*sorted(keys)):
+            if name.rpartition("/")[2] == base_name and isinstance(value, str) and value:
+                yield name, place, value
     for fact in case.evidence.declared.get("pretrained", ()):
         if isinstance(fact.value, str) and case.resolution.backend == "modelscope":
             yield fact.file, fact.key, fact.value
@@ -144,6 +160,29 @@ def _paths(case: Case) -> Iterator[SafetyError]:
                 )  # fmt: skip
 
 
+def _bases(case: Case) -> Iterator[SafetyError]:
+    """A13, A16: a configuration that inherits from a file outside the folder."""
+    for base in bases(case):
+        fault = None if elsewhere(base) else fault_of(base.removeprefix("./"))
+        if fault is not None:
+            yield fault[0](
+                f"configuration.json: _base_ names {printable(base)}: {fault[1]}. Expected a file inside the model;"
+                " nothing was opened.",
+                source=case.source, file="configuration.json", field="_base_",
+            )  # fmt: skip
+
+
+def _indexes(case: Case) -> Iterator[SafetyError]:
+    """C01: indexes of shards in folders below the model's own, which decide nothing and are read by the library."""
+    for name in case.snapshot.names:
+        decided = name in case.evidence.documents or case.snapshot.remote is not None
+        if name.endswith(".index.json") and not decided and case.snapshot.has_text(name):
+            try:
+                check_document(name, case.snapshot.document(name), case.snapshot.limits, source=case.source)
+            except SafetyError as error:
+                yield error
+
+
 def _programs(case: Case) -> Iterator[SafetyError]:
     """B16: weights in a format that is a program."""
     forms = {weight.name: weight.format for weight in case.evidence.weights}
@@ -157,4 +196,4 @@ def _programs(case: Case) -> Iterator[SafetyError]:
 
 
 #: Asked in this order; code is asked between the unknown types and the redirects.
-RULES = ((_installs, _evaluated, _patterns, _yaml, unknown_types), (_redirects, _paths, _programs))
+RULES = ((_installs, _evaluated, _patterns, _yaml, unknown_types), (_redirects, _paths, _bases, _indexes, _programs))

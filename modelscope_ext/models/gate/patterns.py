@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["fault_of_pattern"]
+__all__ = ["fault_of_pattern", "repeats_in_repeats"]
 
 _LONGEST = 8192
 _MOST_REPEATS = 32
 _MOST_IN_A_ROW = 2
 _ATOM = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|[^\\]", re.DOTALL)
 _REPEAT = re.compile(r"([*+]|\{(\d*),(\d*)\}|\{\d+\}|\?)[?+]?")
+_GROUP = re.compile(r"\?(?:[:=!>]|<[=!]|P?<\w+>|[aiLmsux-]+[:)])")
 _FEW = 8  # a repeat of at most so many is no loop
 
 
@@ -43,6 +44,36 @@ def fault_of_pattern(pattern: str) -> str | None:
     return None
 
 
+def repeats_in_repeats(pattern: str) -> bool:
+    r"""Whether an endless repeat stands inside a group that is repeated endlessly; a choice there is fine.
+
+    For the dialects of others, of which not every pattern can be compiled here.
+
+    Example:
+        >>> repeats_in_repeats(r"(\p{L}+)+X"), repeats_in_repeats(r"(?:'s|'t)*\p{N}{1,3}| ?[^\s]+\s*")
+        (True, False)
+    """
+    stack, at = [False], 0
+    while at < len(pattern):
+        found = _ATOM.match(pattern, at)
+        if found is None:
+            return False
+        atom, at = found.group(), found.end()
+        if atom == "(":
+            stack.append(False)
+            ahead = _GROUP.match(pattern, at)
+            at = ahead.end() if ahead else at
+            continue
+        inner = stack.pop() if atom == ")" and len(stack) > 1 else False
+        repeat = _REPEAT.match(pattern, at)
+        endless = repeat is not None and _endless(repeat)
+        at = repeat.end() if repeat is not None and atom != "|" else at
+        if endless and inner:
+            return True
+        stack[-1] = stack[-1] or endless or inner
+    return False
+
+
 def _scan(pattern: str) -> str | None:
     """Walk over the pattern once; the stack holds whether each open group has a repeat or a choice in it."""
     stack = [False]
@@ -56,7 +87,7 @@ def _scan(pattern: str) -> str | None:
         inner = False
         if atom == "(":
             stack.append(False)
-            ahead = re.compile(r"\?(?:[:=!>]|<[=!]|P?<\w+>|[aiLmsux-]+[:)])").match(pattern, at)
+            ahead = _GROUP.match(pattern, at)
             at = ahead.end() if ahead else at
             row = 0
             continue

@@ -20,6 +20,7 @@ __all__ = [
     "PEFT_LIBRARIES",
     "PIPELINE_LIBRARIES",
     "QUANTIZATION",
+    "REDIRECTS",
     "SENTENCE_MODULES",
     "TOKENIZER_FILES",
 ]
@@ -65,6 +66,15 @@ KERNELS = frozenset(
      "experts_implementation", "_experts_implementation", "kernel_config")
 )  # fmt: skip
 
+#: File -> keys of it whose value is another source, which a library would open; `base_model_name_or_path` has a rule.
+REDIRECTS: Mapping[str, frozenset[str]] = {
+    "processor_config.json": frozenset(("audio_tokenizer_name_or_path",)),
+    "preprocessor_config.json": frozenset(("audio_tokenizer_name_or_path", "repo_path")),
+    "audio_tokenizer_config.json": frozenset(("audio_tokenizer_name_or_path",)),
+    "adapter_config.json": frozenset(("shadow_model",)),
+    "sentence_bert_config.json": frozenset(("tokenizer_name_or_path",)),
+}
+
 #: Keys whose value some library evaluates as Python -> what it may look like.
 EVALUATED: Mapping[str, re.Pattern[str]] = {
     "conv_feature_layers": re.compile(r"[\[\](),\d\s*+]*"),
@@ -75,13 +85,13 @@ EVALUATED: Mapping[str, re.Pattern[str]] = {
 #: Files whose `PATH_KEYS` a library opens.
 TOKENIZER_FILES = frozenset(
     ("tokenizer_config.json", "processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json",
-     "speaker_embeddings_path.json")
+     "speaker_embeddings_path.json", "adapter_config.json")
 )  # fmt: skip
 PATH_KEYS = frozenset(
     ("vocab_file", "tokenizer_file", "merges_file", "spm_file", "source_spm", "target_spm", "sentencepiece_model_file",
      "target_vocab_file", "bpe_file", "emoji_file", "entity_vocab_file", "lyrics_file", "artists_file", "genres_file",
      "monolingual_vocab_file", "voices", "embeddings", "speaker_embeddings", "semantic_prompt",
-     "coarse_prompt", "fine_prompt")
+     "coarse_prompt", "fine_prompt", "class_info_file", "cache_file", "covariance_file")
 )  # fmt: skip
 
 #: Libraries that read no YAML of a model.

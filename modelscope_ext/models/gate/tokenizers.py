@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from modelscope_ext.errors import MalformedMetadata
+from modelscope_ext.models.gate.patterns import repeats_in_repeats
 from modelscope_ext.utils.text import printable
 
 __all__ = ["check_tokenizer"]
@@ -22,13 +23,13 @@ def check_tokenizer(data: bytes, *, file: str, source: str | None = None) -> Non
     """Check one tokenizer.json as far as the library itself does not.
 
     Raises:
-        MalformedMetadata: It is no JSON object, a `Precompiled` table is cut off, or a template uses a token that it
-            does not define.
+        MalformedMetadata: It is no JSON object, a `Precompiled` table is cut off, a template uses a token that it
+            does not define, or a pattern could run for ever.
 
     Example:
         >>> check_tokenizer(b'{"model": {}}', file="tokenizer.json")
     """
-    if b"Precompiled" not in data and b"TemplateProcessing" not in data:
+    if not any(word in data for word in (b"Precompiled", b"TemplateProcessing", b'"Regex"')):
         return
     try:
         document = json.loads(data)
@@ -42,6 +43,7 @@ def check_tokenizer(data: bytes, *, file: str, source: str | None = None) -> Non
                 _check_table(step.get("precompiled_charsmap"), file, f"{place}.precompiled_charsmap", source)
             elif step.get("type") == "TemplateProcessing":
                 _check_template(step, file, place, source)
+            _check_pattern(step.get("pattern"), file, f"{place}.pattern", source)
 
 
 def _steps(step: Any, place: str, depth: int = 0) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -65,6 +67,12 @@ def _check_table(value: Any, file: str, place: str, source: str | None) -> None:
     size = int.from_bytes(table[:4], "little")
     if len(table) < 8 or size % 4 or not 4 <= size <= len(table) - 4:
         _refuse(file, place, f"its table of {len(table)} bytes is damaged", source)
+
+
+def _check_pattern(value: Any, file: str, place: str, source: str | None) -> None:
+    pattern = value.get("Regex") if isinstance(value, Mapping) else None
+    if isinstance(pattern, str) and repeats_in_repeats(pattern):
+        _refuse(file, place, f"the pattern {printable(pattern, 60)} has a repeat inside a repeated group", source)
 
 
 def _check_template(step: Mapping[str, Any], file: str, place: str, source: str | None) -> None:

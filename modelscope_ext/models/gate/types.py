@@ -49,7 +49,7 @@ def _typed(case: Case) -> Iterator[tuple[str, str, str]]:
             ("sbert_ce_default_activation_function", document.get("sbert_ce_default_activation_function")),
             ("activation_function", document.get("activation_function") if "in_features" in document else None),
         ):
-            if activation is not None and activation not in ACTIVATIONS:
+            if activation is not None and not (isinstance(activation, str) and activation in ACTIVATIONS):
                 yield name, place, str(activation)
     for name, place, value in case.keys("quant_method"):
         known = value is None or (isinstance(value, str) and value in QUANTIZATION)
@@ -98,8 +98,10 @@ def components(case: Case) -> Iterator[tuple[str, str, str, str]]:
     if not isinstance(document, Mapping) or "_class_name" not in document:
         return
     for key, value in document.items():
-        if isinstance(value, list) and len(value) >= 2 and all(isinstance(v, str) for v in value[:2]) and key[0] != "_":
-            yield "model_index.json", key, value[0], value[1]
+        pairs = [value, *value] if isinstance(value, list) and not key.startswith("_") else []
+        for pair in pairs:
+            if isinstance(pair, list) and len(pair) >= 2 and all(isinstance(part, str) for part in pair[:2]):
+                yield "model_index.json", key, pair[0], pair[1]
 
 
 def _is_component(case: Case, library: str, kind: str) -> bool:

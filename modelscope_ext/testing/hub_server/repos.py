@@ -138,7 +138,8 @@ class Repo:
         parent, number = table.get(branch), len(self.commits)
         held = (f"{name!r} {content.label()}" for name, content in sorted(files.items()))
         text = "\n".join([self.id, branch, str(parent), str(number), message, *held])
-        made = Commit(hashlib.sha1(text.encode()).hexdigest(), dict(sorted(files.items())), message, parent, number)
+        name_of_it = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        made = Commit(name_of_it, dict(sorted(files.items())), message, parent, number)
         before = self.commits[parent] if parent is not None else None
         for name, content in made.files.items():
             old = before.files.get(name) if before is not None else None

@@ -100,7 +100,8 @@ def read_model(
 def _config(folder: Folder) -> Any:
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(str(folder.path), trust_remote_code=False, local_files_only=True)
+    place = str(folder.path)
+    config = AutoConfig.from_pretrained(place, trust_remote_code=False, local_files_only=True)  # nosec B615 - a folder
     return in_older_words(config, folder)
 
 
