@@ -42,7 +42,7 @@ WARM = (
     "http.client", "packaging.requirements",
 )  # fmt: skip
 #: ... and before the first case on a hub: its client.
-WARM_CLIENT = ("huggingface_hub", "huggingface_hub.errors", "huggingface_hub.hf_api", "huggingface_hub.utils")
+WARM_CLIENT = ("requests", "huggingface_hub", "huggingface_hub.errors", "huggingface_hub.hf_api")
 #: Seconds after which a child is ended: a case that hangs fails alone.
 PATIENCE = 60
 seen: list[str] = []
@@ -94,7 +94,7 @@ def is_hub(args: tuple[Any, ...]) -> bool:
     """Whether an address is the one of the hub that this case is on."""
     hub = watched["hub"]
     address = args[1] if isinstance(args[0], socket.socket) else args[:2]
-    return hub is not None and str(address[0]) in ("127.0.0.1", "localhost") and int(address[1] or hub) == hub
+    return hub is not None and str(address[0]) in ("127.0.0.1", "localhost", "::1") and int(address[1] or hub) == hub
 
 
 def state() -> dict[str, Any]:
