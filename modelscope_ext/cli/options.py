@@ -28,9 +28,10 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def add_model(parser: argparse.ArgumentParser, *, choose: bool = True) -> None:
-    """Add MODEL and, with `choose`, the arguments that override what the files say."""
-    parser.add_argument("model", metavar="MODEL", help="a model folder, or a hub id such as org/name")
+def add_model(parser: argparse.ArgumentParser, *, choose: bool = True, many: bool = False) -> None:
+    """Add MODEL (with `many` one or more) and, with `choose`, the arguments that override what the files say."""
+    several: dict[str, Any] = {"nargs": "+"} if many else {}
+    parser.add_argument("model", metavar="MODEL", help="a model folder, or a hub id such as org/name", **several)
     group = parser.add_argument_group("which model, which reading")
     if choose:
         group.add_argument("--task", help="task instead of the inferred one (`modelscope-ext list tasks`)")

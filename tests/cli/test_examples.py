@@ -36,7 +36,7 @@ def examples(command):
         yield rest[:end], "|" in words[:at]
 
 
-_HEAVY = ("run", "export", "convert")
+_HEAVY = ("run", "serve", "export", "convert")
 LIGHT = [(a, fed) for command in frame.COMMANDS if command not in _HEAVY for a, fed in examples(command)]
 
 
