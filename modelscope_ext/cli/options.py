@@ -11,6 +11,7 @@ __all__ = [
     "add_permissions",
     "key_value",
     "permissions",
+    "port",
     "positive",
     "resolve_keywords",
 ]
@@ -94,6 +95,13 @@ def key_value(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
+
+
+def port(text: str) -> int:
+    """Read a TCP port; 0 means any free one."""
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"expected a port between 0 and 65535, got {text!r}")
+    return int(text)
 
 
 def positive(text: str) -> int:

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from modelscope_ext.cli import exits
-from modelscope_ext.cli.options import add_model, add_permissions, key_value, permissions, positive, resolve_keywords
+from modelscope_ext.cli.options import (
+    add_model,
+    add_permissions,
+    key_value,
+    permissions,
+    port,
+    positive,
+    resolve_keywords,
+)
 from modelscope_ext.cli.output import Output
 from modelscope_ext.errors import OptionError
 from modelscope_ext.utils.text import printable
@@ -56,7 +64,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_model(parser, many=True)
     group = parser.add_argument_group("serving")
     group.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1: this machine only)")
-    group.add_argument("--port", type=_port, default=8000, metavar="N", help="0 takes a free one (8000)")
+    group.add_argument("--port", type=port, default=8000, metavar="N", help="0 takes a free one (8000)")
     group.add_argument("--api-key-file", metavar="F", help="a file with the key that clients send; or the environment"
                        " variable MODELSCOPE_EXT_API_KEY")  # fmt: skip
     group.add_argument("--allow-anonymous", action="store_true", help="no key although others can reach the address")
@@ -152,9 +160,3 @@ def _key(file: str | None) -> str | None:
             return stream.read(4096).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"--api-key-file {printable(file)}: expected a text file with the key ({error})") from error
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f"expected a port between 0 and 65535, got {text!r}")
-    return int(text)

@@ -37,7 +37,9 @@ def examples(command):
 
 
 _HEAVY = ("run", "serve", "export", "convert")
-LIGHT = [(a, fed) for command in frame.COMMANDS if command not in _HEAVY for a, fed in examples(command)]
+LIGHT = [
+    (a, fed) for command in frame.COMMANDS if command not in _HEAVY for a, fed in examples(command) if "--web" not in a
+]
 
 
 @pytest.fixture

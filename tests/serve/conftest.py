@@ -36,7 +36,7 @@ def llama(tiny_root, tmp_path_factory):
     from tests.tiny.transformers_ import build
 
     folder = build("text-generation", tiny_root / "serve" / "llama")
-    made = Server(tmp_path_factory.mktemp("serve") / "llama-log", folder, "--device", "cpu")
+    made = Server(tmp_path_factory.mktemp("serve") / "llama-log", folder, "--device", "cpu", "--max-tokens", "32")
     made.folder = folder
     yield made
     assert made.stop() == 0

@@ -24,6 +24,7 @@ INFER = "/v2/models/text-classification/infer"
 
 SLOW = f"""
 import json, sys, time
+from modelscope_ext.models.base import Model
 from modelscope_ext.pipelines.base import Pipeline
 from modelscope_ext.serve import run
 from modelscope_ext.serve.log import configure
@@ -39,8 +40,20 @@ class Slow(Pipeline):
         time.sleep(float(inputs))
         return {{"label": inputs, "score": 1.0}}
 
+class Trickle(Model):
+    tasks = ("text-generation",)
+    def forward(self, inputs, **options):
+        return [{{"generated_text": text}} for text in inputs]
+    def stream(self, task, item, **options):
+        for number in range(1000):
+            time.sleep(0.02)
+            if item == "break" and number == 2:
+                raise LookupError("a secret")
+            yield "x"
+
 configure()
-run({{"slow": Slow(None, "text-classification")}}, port=0, api_key="{KEY}", timeout=1.5, max_requests=4, max_batch=1,
+models = {{"slow": Slow(None, "text-classification"), "trickle": Pipeline(Trickle(), "text-generation")}}
+run(models, port=0, api_key="{KEY}", timeout=1.5, max_requests=4, max_batch=1,
     grace=10, ready=lambda address: print(json.dumps({{"address": address}}), flush=True))
 """
 
@@ -101,6 +114,38 @@ def test_beyond_the_limit_it_is_429_and_nothing_is_lost(slow):
         assert slow.ask("GET", "/health")[0] == 200
         assert slow.ask("GET", "/v2/health/ready")[0] == 200
         assert {one.result()[0] for one in busy} == {200}
+
+
+def stream(slow, prompt):
+    """Yield the events of a streamed completion; the connection is closed with the iterator."""
+    connection = http.client.HTTPConnection(slow.host, slow.port, timeout=20)
+    body = json.dumps({"model": "trickle", "prompt": prompt, "stream": True})
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"}
+    try:
+        connection.request("POST", "/v1/completions", body, headers)
+        answer = connection.getresponse()
+        assert answer.status == 200 and answer.headers["Content-Type"].startswith("text/event-stream")
+        for line in answer:
+            if line.startswith(b"data: "):
+                yield line[6:].strip()
+    finally:
+        connection.close()
+
+
+def test_a_reader_who_leaves_a_stream_frees_the_model(slow):
+    events = stream(slow, "go")
+    assert json.loads(next(events))["choices"][0]["text"] == "x"
+    events.close()  # 999 pieces, 20 s, are left
+    body = {"model": "trickle", "prompt": "next"}
+    wait_for(lambda: slow.ask("POST", "/v1/completions", body, {"Authorization": f"Bearer {KEY}"})[0] == 200, 5)
+
+
+def test_a_stream_that_takes_too_long_or_breaks_says_so_as_its_last_event(slow):
+    *pieces, error, done = stream(slow, "go")
+    assert len(pieces) > 10 and done == b"[DONE]"
+    assert json.loads(error)["error"]["type"] == "timeout_error"
+    *pieces, error, done = stream(slow, "break")
+    assert len(pieces) == 2 and json.loads(error)["error"]["type"] == "model_error" and b"secret" not in error
 
 
 @pytest.mark.parametrize("key", [None, "", "Bearer", "Bearer wrong", f"Basic {KEY}", f"Bearer {KEY}x", "Bearer é", KEY])
