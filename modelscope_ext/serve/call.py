@@ -133,7 +133,7 @@ def json_of(data: bytes) -> Any:
     Example:
         >>> json_of(b'{"a": NaN}')
         Traceback (most recent call last):
-        modelscope_ext.serve.refusal.Refused: the body is no JSON that is read here: line 1: NaN is not JSON
+        modelscope_ext.serve.refusal.Refused: the body is no JSON that is read here: NaN is not JSON; expected a number
     """
     try:
         return bounded.parse_json(

@@ -56,11 +56,11 @@ def sealed(task: str, value: Any, settings: Settings) -> Any:
         Refused: It names a path or URL (400), is not what the task takes (400), or is too large (413).
     """
     schema = schema_of(task)
-    _short(value, settings)
     if schema.input == "fields":
         ready = _fields(task, value, settings)
     else:
         ready = _one(schema.input, value, settings, schema.input)
+    _short(ready, settings)
     try:
         return normalise(task, [ready], batch=True)[0][0]
     except MissingRequirement as error:
@@ -245,15 +245,16 @@ def _count(values: Any, settings: Settings, place: str) -> None:
 
 
 def _short(value: Any, settings: Settings) -> None:
-    """Refuse a text longer than the server takes; what is encoded media is measured elsewhere."""
+    """Refuse a text longer than the server takes; media that came as text are opened already, and none any more."""
     stack = [value]
     while stack:
         one = stack.pop()
         if isinstance(one, str):
-            if len(one) > settings.max_text and one[:5].lower() != "data:":
+            if len(one) > settings.max_text:
                 raise Refused(413, f"a text of {len(one)} characters; the server takes {settings.max_text}")
         elif isinstance(one, Mapping):
-            stack.extend(v for k, v in one.items() if k not in ("base64", "data"))
+            stack.extend(one)
+            stack.extend(one.values())
         elif isinstance(one, list | tuple):
             stack.extend(one)
 
@@ -384,8 +385,7 @@ def options_of(given: Mapping[str, Any], known: frozenset[str] | None, settings:
         if name == "hypothesis_template" and not _PLAIN_TEMPLATE.fullmatch(value):
             # A pattern such as "{:>9999999999}" would be carried out.
             raise Refused(400, "hypothesis_template: expected a text with {} once, and no other braces", name)
-        if isinstance(value, str) and len(value) > settings.max_text:
-            raise Refused(413, f"{name}: {len(value)} characters; the server takes {settings.max_text}", name)
+        _short(value, settings)
     return out
 
 

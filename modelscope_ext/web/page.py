@@ -133,7 +133,7 @@ def _form(gr: Any, asked: Asked, words: Any) -> None:
     with gr.Column(scale=1, min_width=280):
         inputs = [
             getattr(gr, FORMS[kind.rstrip("?")].component)(
-                label=words(name) if name in WORDS else name.replace("_", " "), **FORMS[kind.rstrip("?")].keywords
+                label=words(_label(name, kind)), **FORMS[kind.rstrip("?")].keywords
             )
             for name, kind in fields_of(asked.task).items()
         ]
@@ -153,6 +153,11 @@ def _form(gr: Any, asked: Asked, words: Any) -> None:
         return asked.once(given, chosen, named, show)
 
     run.click(once, [*inputs, labels, options], [answer, problem], api_name="run", concurrency_limit=1)
+
+
+def _label(name: str, kind: str) -> str:
+    """Return the key of the words for a field; pages are documents that are images."""
+    return "images" if kind == "images" else name if name in WORDS else kind.rstrip("?")
 
 
 def _chat(gr: Any, asked: Asked, words: Any) -> None:

@@ -29,7 +29,22 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "table": ("Table, the names of the columns first", "表格，首行为列名"),
     "series": ("Numbers, separated by commas", "数字，用逗号分隔"),
     "seed": ("Seed (may be left empty)", "随机种子（可留空）"),
-    "json": ("JSON", "JSON"),
+    "any": ("JSON", "JSON"),
+    # fields of tasks
+    "query": ("Query", "查询"),
+    "question": ("Question", "问题"),
+    "context": ("Context", "上下文"),
+    "prompt": ("Prompt", "提示词"),
+    "choices": ("Choices, one a line", "选项，每行一个"),
+    "documents": ("Documents, one a line", "文档，每行一条"),
+    "sentences": ("Sentences, one a line", "句子，每行一条"),
+    "source_sentence": ("Sentence to compare with", "源句子"),
+    "state": ("Situation", "情境"),
+    "questions": ("Questions as JSON", "问题（JSON）"),
+    "mask_image": ("Mask: white is painted anew", "蒙版：白色区域将被重绘"),
+    "image_0": ("First image", "第一张图像"),
+    "image_1": ("Second image", "第二张图像"),
+    "word_boxes": ("Words and boxes as JSON (may be left empty)", "单词及其框（JSON，可留空）"),
 }  # fmt: skip
 
 

@@ -14,8 +14,9 @@ CHATS = {task for task, schema in SCHEMAS.items() if schema.input in ("chat", "t
 
 @pytest.mark.parametrize("task", sorted(set(SCHEMAS) - CHATS))
 def test_every_task_has_a_form(task):
-    for kind in fields_of(task).values():
+    for name, kind in fields_of(task).items():
         assert kind.rstrip("?") in FORMS
+        assert name in WORDS or kind.rstrip("?") in WORDS, f"{name} has no words in two languages"
     assert callable(show_of(task).value)
 
 

@@ -121,6 +121,9 @@ def test_no_format_that_starts_a_program_is_read():
     ("task", "value", "status"),
     [
         ("text-classification", "x" * 11, 413),
+        ("text-classification", "data:" + "x" * 6, 413),
+        ("decision", {"state": {"x" * 11: 1}, "questions": {"a": {"type": "noul"}}}, 413),
+        ("image-text-to-text", {"image": data_url(png()), "text": "data:" + "x" * 6}, 413),
         ("text-classification", 5, 400),
         ("text-classification", None, 400),
         ("text-classification", "\ud800", 400),

@@ -183,7 +183,7 @@ def test_texts_by_keyboard_alone_in_light_and_dark(browser, start, folders, tmp_
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.keys import Keys
 
-    page = start(folders["text-ranking"], "--task", "text-ranking", "--device", "cpu")
+    page = start(folders["text-ranking"], "--task", "text-ranking", "--backend", "transformers", "--device", "cpu")
     for theme in ("light", "dark"):
         opened(browser, page, f"?__theme={theme}")
         first = tab_to(browser, lambda e: e.tag_name == "textarea" and not e.get_attribute("disabled"))
