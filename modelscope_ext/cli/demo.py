@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,9 +101,9 @@ def _show_page(args: argparse.Namespace, output: Output) -> int:
         else:
             output.raw(f"{address}  (Ctrl-C ends it)")
 
-    with failure("loading the model"):
-        pipe = pipeline(model=args.model or str(digits_folder()), **given, **permissions(args))
-    with pipe:
+    with redirect_stdout(sys.stderr), ExitStack() as stack:  # what Gradio prints is no answer
+        with failure("loading the model"):
+            pipe = stack.enter_context(pipeline(model=args.model or str(digits_folder()), **given, **permissions(args)))
         launch(pipe, host=args.host, port=args.port, ready=ready)
     return exits.OK
 
