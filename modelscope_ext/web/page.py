@@ -24,6 +24,10 @@ __all__ = ["Asked", "build"]
 _CHATS = frozenset(("text-generation", "image-text-to-text", "any-to-any"))
 
 
+#: Components that show a translated label as an object.
+_UNTRANSLATED = frozenset(("Image", "Gallery", "Audio", "Video"))
+
+
 class Asked:
     """What the page asks of a pipeline; one call at a time.
 
@@ -133,19 +137,21 @@ def _form(gr: Any, asked: Asked, words: Any) -> None:
     with gr.Column(scale=1, min_width=280):
         inputs = [
             getattr(gr, FORMS[kind.rstrip("?")].component)(
-                label=words(_label(name, kind)), **FORMS[kind.rstrip("?")].keywords
+                label=_label(words, name, kind), **FORMS[kind.rstrip("?")].keywords
             )
             for name, kind in fields_of(asked.task).items()
         ]
         labels = gr.Textbox(label=words("candidate_labels"), visible=asked.labels)
         with gr.Accordion(words("more"), open=False):
-            options = gr.Textbox(label=words("options"), lines=1)
+            options = gr.Textbox(label=words("options"), lines=1, elem_id="options")
         with gr.Row():
             run = gr.Button(words("run"), variant="primary", elem_id="run")
             clear = gr.ClearButton(value=words("clear"))
     with gr.Column(scale=1, min_width=280):
         problem = gr.Markdown(elem_id="problem")
-        answer = getattr(gr, show.component)(label=words("answer"), elem_id="answer", **show.keywords)
+        answer = getattr(gr, show.component)(
+            label=_said(words, "answer", show.component), elem_id="answer", **show.keywords
+        )
     clear.add([*inputs, labels, options, answer, problem])
 
     def once(*values: Any) -> tuple[Any, str]:
@@ -155,9 +161,14 @@ def _form(gr: Any, asked: Asked, words: Any) -> None:
     run.click(once, [*inputs, labels, options], [answer, problem], api_name="run", concurrency_limit=1)
 
 
-def _label(name: str, kind: str) -> str:
-    """Return the key of the words for a field; pages are documents that are images."""
-    return "images" if kind == "images" else name if name in WORDS else kind.rstrip("?")
+def _label(words: Any, name: str, kind: str) -> Any:
+    """Return the words for a field, in both languages at once where Gradio's component does not choose one."""
+    key = "images" if kind == "images" else name if name in WORDS else kind.rstrip("?")
+    return _said(words, key, FORMS[kind.rstrip("?")].component)
+
+
+def _said(words: Any, key: str, component: str) -> Any:
+    return " · ".join(WORDS[key]) if component in _UNTRANSLATED else words(key)
 
 
 def _chat(gr: Any, asked: Asked, words: Any) -> None:
@@ -166,10 +177,13 @@ def _chat(gr: Any, asked: Asked, words: Any) -> None:
         problem = gr.Markdown(elem_id="problem")
         message = gr.Textbox(label=words("message"), lines=1, submit_btn=words("send"), elem_id="message")
         image = gr.Image(
-            type="pil", label=words("image"), visible=asked.task != "text-generation", sources=["upload", "clipboard"]
+            type="pil",
+            label=_label(words, "image", "image"),
+            visible=asked.task != "text-generation",
+            sources=["upload", "clipboard"],
         )
         with gr.Accordion(words("more"), open=False):
-            options = gr.Textbox(label=words("options"), lines=1)
+            options = gr.Textbox(label=words("options"), lines=1, elem_id="options")
         gr.ClearButton([chat, message, image, options, problem], value=words("clear"))
 
     def reply(text: str, history: Any, picture: Any, chosen: str) -> Iterator[tuple[Any, str, str]]:

@@ -214,8 +214,12 @@ def test_an_image_with_boxes_and_a_wrong_input(browser, start, folders, tmp_path
     Image.effect_noise((96, 64), 90).convert("RGB").save(picture)
     element(browser, "input[type=file]").send_keys(str(picture))
     until(browser, lambda b: b.find_elements("css selector", "img"))
+    browser.find_element("xpath", "//button[normalize-space(.)='More' or .//span[.='More']]").click()
+    until(browser, lambda b: b.find_elements("css selector", "#options textarea, #options input"))
+    element(browser, "#options textarea, #options input").send_keys('{"threshold": 0}')
     element(browser, "#run").click()
-    until(browser, lambda b: b.find_elements("css selector", "#answer img"))
+    until(browser, lambda b: len(b.find_elements("css selector", "#answer img")) > 1)  # the picture, and boxes over it
+    assert "[object" not in element(browser, "body").text
     assert "nothing was given" not in element(browser, "#problem").text
     browser.save_screenshot(str(tmp_path / "boxes.png"))
     assert hosts(browser) <= {"127.0.0.1"}
