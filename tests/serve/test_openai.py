@@ -78,13 +78,13 @@ def test_chats_at_the_same_time_share_batches_and_keep_their_answers(chats, llam
         f"{word} {other}" for word in ("cat", "dog", "bird", "fish") for other in ("runs", "sleeps", "eats", "sings")
     ]
 
-    def ask(prompt):
+    def completed(prompt):
         answer = chats.completions.create(model="llama", prompt=prompt, max_tokens=6, temperature=0)
         return answer.choices[0].text
 
-    alone = [ask(prompt) for prompt in prompts]
+    alone = [completed(prompt) for prompt in prompts]
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        together = list(pool.map(ask, prompts))
+        together = list(pool.map(completed, prompts))
     assert together == alone
     assert len(set(alone)) > 4
     page = llama.ask("GET", "/metrics")[2].decode()
@@ -111,12 +111,12 @@ def test_several_prompts_several_answers_and_stops(chats):
 
 
 def test_sampling_follows_the_seed(chats):
-    def ask(seed):
+    def completed(seed):
         answer = chats.completions.create(model="llama", prompt="hello", max_tokens=12, temperature=1.5, seed=seed)
         return answer.choices[0].text
 
-    assert ask(1) == ask(1)
-    assert len({ask(seed) for seed in range(4)}) > 1
+    assert completed(1) == completed(1)
+    assert len({completed(seed) for seed in range(4)}) > 1
 
 
 def test_n_answers(chats):
