@@ -32,9 +32,10 @@ test: $(TOX)
 # gigabyte, a CUDA device where there is one. Then every reader is fuzzed for ten minutes.
 test-long: $(TOX)
 	HYPOTHESIS_PROFILE=search $(TOX) run -e core -- tests/utils tests/metadata tests/safety
-	$(TOX) run -e core -- -m long tests
-	$(TOX) run -e pt -- -m long tests
-	$(TOX) run -e ms -- -m long tests
+	$(TOX) run -e core -- -m "long and not serve" tests
+	$(TOX) run -e pt -- -m "long and not serve" tests
+	$(TOX) run -e ms -- -m "long and not serve" tests
+	$(TOX) run -e serve -- -m "long and serve" tests/serve
 	$(TOX) run -e fuzz
 
 bench: $(TOX)
