@@ -11,7 +11,7 @@ from typing import Any
 from modelscope_ext.models.schemas import schema_of
 from modelscope_ext.serve.refusal import Refused
 
-__all__ = ["FORMS", "Form", "fields_of", "item_of"]
+__all__ = ["BUTTONS", "FORMS", "Form", "fields_of", "item_of"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,14 @@ def _numbers(value: Any) -> Any:
 def _seed(value: Any) -> Any:
     return None if value is None else int(value)
 
+
+#: Buttons of components that would have one to share with a website.
+BUTTONS: Mapping[str, list[str]] = {
+    "Image": ["download", "fullscreen"],
+    "Gallery": ["download", "fullscreen"],
+    "Audio": ["download"],
+    "Video": ["download"],
+}
 
 _TEXT = Form("Textbox", {"lines": 3}, lambda value: value or None)
 _JSON = Form("Textbox", {"lines": 4}, _document)

@@ -11,7 +11,7 @@ from modelscope_ext.serve.intake import options_of, refuse_unserved, sealed
 from modelscope_ext.serve.log import said
 from modelscope_ext.serve.refusal import Refused, refusal_of
 from modelscope_ext.serve.settings import Settings
-from modelscope_ext.web.forms import FORMS, fields_of, item_of
+from modelscope_ext.web.forms import BUTTONS, FORMS, Form, fields_of, item_of
 from modelscope_ext.web.shows import Show, show_of
 from modelscope_ext.web.words import WORDS, translated
 
@@ -137,7 +137,7 @@ def _form(gr: Any, asked: Asked, words: Any) -> None:
     with gr.Column(scale=1, min_width=280):
         inputs = [
             getattr(gr, FORMS[kind.rstrip("?")].component)(
-                label=_label(words, name, kind), **FORMS[kind.rstrip("?")].keywords
+                label=_label(words, name, kind), **_keywords(FORMS[kind.rstrip("?")])
             )
             for name, kind in fields_of(asked.task).items()
         ]
@@ -150,7 +150,7 @@ def _form(gr: Any, asked: Asked, words: Any) -> None:
     with gr.Column(scale=1, min_width=280):
         problem = gr.Markdown(elem_id="problem")
         answer = getattr(gr, show.component)(
-            label=_said(words, "answer", show.component), elem_id="answer", **show.keywords
+            label=_said(words, "answer", show.component), elem_id="answer", **_keywords(show)
         )
     clear.add([*inputs, labels, options, answer, problem])
 
@@ -159,6 +159,10 @@ def _form(gr: Any, asked: Asked, words: Any) -> None:
         return asked.once(given, chosen, named, show)
 
     run.click(once, [*inputs, labels, options], [answer, problem], api_name="run", concurrency_limit=1)
+
+
+def _keywords(one: Form | Show) -> dict[str, Any]:
+    return {**one.keywords, **({"buttons": BUTTONS[one.component]} if one.component in BUTTONS else {})}
 
 
 def _label(words: Any, name: str, kind: str) -> Any:
@@ -173,12 +177,13 @@ def _said(words: Any, key: str, component: str) -> Any:
 
 def _chat(gr: Any, asked: Asked, words: Any) -> None:
     with gr.Column(scale=2, min_width=320):
-        chat = gr.Chatbot(label=words("chat"), elem_id="answer")
+        chat = gr.Chatbot(label=words("chat"), elem_id="answer", buttons=["copy", "copy_all"])
         problem = gr.Markdown(elem_id="problem")
         message = gr.Textbox(label=words("message"), lines=1, submit_btn=words("send"), elem_id="message")
         image = gr.Image(
             type="pil",
             label=_label(words, "image", "image"),
+            buttons=BUTTONS["Image"],
             visible=asked.task != "text-generation",
             sources=["upload", "clipboard"],
         )

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,25 @@ def test_nothing_of_the_page_comes_from_the_web(digits):
     loaded = re.findall(r'<(?:script|link|img|iframe)[^>]+(?:src|href)="(https?://[^"]+)"', text)
     assert [url for url in loaded if "127.0.0.1" not in url and 'rel="preconnect"' not in url] == []
     assert "modelscope_ext" in text or "onnxruntime" in text  # the decision stands in the page
+
+
+BUTTONS = """
+import json
+from modelscope_ext import Model, pipeline
+from modelscope_ext.web.page import build
+found = {}
+for task in ("text-generation", "image-to-image", "text-to-audio", "video-classification", "image-text-to-text"):
+    blocks, _ = build(pipeline(task, type("Any", (Model,), {"tasks": (task,)})()))
+    found[task] = [one.buttons for one in blocks.blocks.values() if getattr(one, "buttons", None)]
+print(json.dumps(found))
+"""
+
+
+def test_no_button_of_any_page_sends_something_to_a_website():
+    done = subprocess.run([sys.executable, "-c", BUTTONS], capture_output=True, text=True, timeout=120, check=True)
+    found = json.loads(done.stdout)
+    assert len(found) == 5 and all(found.values())
+    assert not [task for task, rows in found.items() if any("share" in row for row in rows)]
 
 
 def test_a_chat_is_streamed_and_equals_the_pipeline(start, folders):
