@@ -43,7 +43,8 @@ EXTRAS = {
     "openmind": [*HUB, "openmind-hub>=1.3"],
     "ray": ["ray[data]>=2.60,<2.61"],
     "testing": [*HUB, "pytest>=8", "trustme>=1.1"],
-    "serve": ["fastapi>=0.115", "uvicorn>=0.30"],
+    "serve": ["fastapi>=0.115", "uvicorn>=0.30", "prometheus-client>=0.20"],
+    "web": ["gradio>=6", "pillow", "numpy"],
     "dev": [
         "tox>=4.23",
         "ruff>=0.9",

@@ -13,6 +13,7 @@ from benchmarks.batch import batch, batch_growth
 from benchmarks.downloads import DOWNLOADS
 from benchmarks.first import FIRST, First
 from benchmarks.measure import Timer
+from benchmarks.serving import serving
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ _SIZES = {300: "300 B", 100_000: "100 kB", 2_000_000: "2 MB"}
 #: Operation -> the largest ratio that is fine. Writing has no bound of its own.
 _OPERATIONS: dict[str, float | None] = {"access": 1 / 1.5, "merge": 1.0, "deepcopy": 1.0, "dump": None}
 
+_SERVER = ("fastapi", "uvicorn", "prometheus_client")
+
 ROWS = {
     "import": Row(
         "import, whole process", commands.import_, 1 / 40, check=commands.imports_nothing_heavy, needs=("modelscope",)
@@ -141,6 +144,20 @@ ROWS = {
     "checks": Row("readers and gates, of a load of 105 MB", gates.checks, 0.03, needs=("torch", "transformers")),
     **{f"first-{name}": _first(first) for name, first in FIRST.items()},
     **{f"batch-{size}": _batch(size) for size in (8, 32)},
+    "serve-steady": Row(
+        "16 clients, a model of 20 ms and 1 ms an input: batches against one at a time",
+        partial(serving, real=False),
+        1 / 2,
+        repeats=3,
+        needs=_SERVER,
+    ),
+    "serve-bert": Row(
+        "16 clients, BERT of 105 MB on the CPU: batches against one at a time",
+        partial(serving, real=True),
+        None,
+        repeats=3,
+        needs=(*_SERVER, "torch"),
+    ),
     "batch-growth": Row(
         "texts through a tiny BERT: one of 10,000 / one of 1,000",
         partial(batch_growth, few=1_000, many=10_000),

@@ -50,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
 #: Where nothing of PyTorch takes part, unless a test says so: these run in the environment `core` only. What the newer
 #: clients of the environment `pt` may do differently, the other tests of hubs try there too.
 _LIGHT = (
-    *("fuzz/", "metadata/", "safety/", "utils/"),
+    *("fuzz/", "metadata/", "safety/", "serve/", "utils/"),
     *("hub/test_faults_", "hub/test_names", "hub/test_retry", "hub/test_phase_one"),
 )
 

@@ -14,7 +14,13 @@ PAGES = [p for p in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) 
 FENCE = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+#: Pages whose examples need the environment `serve`.
+SERVED = {"serve.md"}
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(p, id=p.name, marks=[pytest.mark.serve] if p.name in SERVED else []) for p in PAGES]
+)
 def test_the_examples_of_a_page_run(page, tmp_path):
     blocks = FENCE.findall(page.read_text("utf-8"))
     assert blocks

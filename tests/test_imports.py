@@ -23,13 +23,16 @@ LAYERS = {
     "preprocessors": 5,
     "pipelines": 5,
     "testing": 6,
+    "serve": 6,
+    "web": 6,
     "cli": 6,
     "__main__": 7,
 }
 HEAVY = {
-    "PIL", "accelerate", "diffusers", "huggingface_hub", "jinja2", "mindformers", "mindone", "mindspore", "modelscope",
-    "numpy", "onediff", "onnx", "onnxruntime", "pandas", "peft", "pydantic", "rich", "safetensors", "scipy",
-    "sentence_transformers", "tokenizers", "torch", "transformers", "yaml", "yapf",
+    "PIL", "accelerate", "diffusers", "fastapi", "gradio", "huggingface_hub", "jinja2", "mindformers", "mindone",
+    "mindspore", "modelscope", "numpy", "onediff", "onnx", "onnxruntime", "pandas", "peft", "pydantic", "rich",
+    "safetensors", "scipy", "sentence_transformers", "starlette", "tokenizers", "torch", "transformers", "uvicorn",
+    "yaml", "yapf",
 }  # fmt: skip
 MODULES = sorted(ROOT.rglob("*.py"))
 

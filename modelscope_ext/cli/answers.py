@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
-from modelscope_ext.cli.saving import is_image
 from modelscope_ext.errors import OptionError
+from modelscope_ext.models.media import is_image
 from modelscope_ext.utils.text import printable
 
 __all__ = ["as_json", "as_text"]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.cli import exits
+from modelscope_ext.cli.options import add_permissions, permissions, port
 from modelscope_ext.cli.output import Output
+from modelscope_ext.errors import OptionError
 
 if TYPE_CHECKING:
     from modelscope_ext.models.resolution import Resolution
@@ -21,7 +25,8 @@ EXAMPLES = """\
 examples:
   modelscope-ext demo
   modelscope-ext demo --backend onnx     # with onnxruntime alone, no PyTorch
-  modelscope-ext demo --json"""
+  modelscope-ext demo --json
+  modelscope-ext demo ./my-model --web    # a page for any model, on this machine alone"""
 
 _SHADES = " .:-=+*#%@"  # dark to bright, for files and pipes
 _GREYS = 232, 23  # the first grey of a terminal's 256 colours, and how many steps follow it
@@ -31,7 +36,15 @@ _GAP = "  "
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="with --web: a model of yours instead of ours")
     parser.add_argument("--backend", help="library to run it with; the resolver's choice by default")
+    group = parser.add_argument_group("a page")
+    group.add_argument("--web", action="store_true", help="show a page to try the model, until interrupted")
+    group.add_argument("--task", help="task instead of the inferred one")
+    group.add_argument("--device", help="cpu, cuda, cuda:1, npu, mps, ...")
+    group.add_argument("--host", default="127.0.0.1", help="address to listen at (127.0.0.1: this machine only)")
+    group.add_argument("--port", type=port, default=7860, metavar="N", help="0 takes a free one (7860)")
+    add_permissions(parser)
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
@@ -39,6 +52,12 @@ def run(args: argparse.Namespace, output: Output) -> int:
     from modelscope_ext.data import digits_folder, digits_samples
     from modelscope_ext.pipelines.builder import pipeline
 
+    if args.web:
+        return _show_page(args, output)
+    if args.model is not None:
+        raise OptionError(
+            f"demo shows a page of a model of yours: add --web; `modelscope-ext run {args.model}` runs it"
+        )
     start = time.perf_counter()
     samples = digits_samples()
     choice = {"backend": args.backend} if args.backend else {}
@@ -63,6 +82,30 @@ def run(args: argparse.Namespace, output: Output) -> int:
         text = f"{right} of {len(results)} right; loaded in {seconds['load']} s, predicted in {seconds['predict']} s"
         output.line(text, style="bold green" if right == len(results) else "bold red")
     return exits.OK if right == len(results) else exits.NEGATIVE
+
+
+def _show_page(args: argparse.Namespace, output: Output) -> int:
+    """Load the model and show its page until interrupted."""
+    from modelscope_ext.cli.run import failure
+    from modelscope_ext.data import digits_folder
+    from modelscope_ext.pipelines.builder import pipeline
+    from modelscope_ext.serve.needs import require
+    from modelscope_ext.web import launch
+
+    require("gradio", extra="web")
+    given = {name: value for name in ("backend", "task", "device") if (value := getattr(args, name)) is not None}
+
+    def ready(address: str) -> None:
+        if output.json:
+            output.record({"address": address})
+        else:
+            output.raw(f"{address}  (Ctrl-C ends it)")
+
+    with redirect_stdout(sys.stderr), ExitStack() as stack:  # what Gradio prints is no answer
+        with failure("loading the model"):
+            pipe = stack.enter_context(pipeline(model=args.model or str(digits_folder()), **given, **permissions(args)))
+        launch(pipe, host=args.host, port=args.port, ready=ready)
+    return exits.OK
 
 
 def _show(samples: Sequence[Path], results: Sequence[dict[str, Any]], output: Output) -> None:

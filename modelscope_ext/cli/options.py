@@ -11,6 +11,7 @@ __all__ = [
     "add_permissions",
     "key_value",
     "permissions",
+    "port",
     "positive",
     "resolve_keywords",
 ]
@@ -28,9 +29,10 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def add_model(parser: argparse.ArgumentParser, *, choose: bool = True) -> None:
-    """Add MODEL and, with `choose`, the arguments that override what the files say."""
-    parser.add_argument("model", metavar="MODEL", help="a model folder, or a hub id such as org/name")
+def add_model(parser: argparse.ArgumentParser, *, choose: bool = True, many: bool = False) -> None:
+    """Add MODEL (with `many` one or more) and, with `choose`, the arguments that override what the files say."""
+    several: dict[str, Any] = {"nargs": "+"} if many else {}
+    parser.add_argument("model", metavar="MODEL", help="a model folder, or a hub id such as org/name", **several)
     group = parser.add_argument_group("which model, which reading")
     if choose:
         group.add_argument("--task", help="task instead of the inferred one (`modelscope-ext list tasks`)")
@@ -93,6 +95,13 @@ def key_value(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
+
+
+def port(text: str) -> int:
+    """Read a TCP port; 0 means any free one."""
+    if not text.isdecimal() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"expected a port between 0 and 65535, got {text!r}")
+    return int(text)
 
 
 def positive(text: str) -> int:

@@ -20,7 +20,7 @@ from modelscope_ext.cli.saving import Saver
 from modelscope_ext.errors import ModelScopeExtError, OptionError
 from modelscope_ext.utils.text import printable
 
-__all__ = ["EXAMPLES", "configure", "read_item", "run"]
+__all__ = ["EXAMPLES", "configure", "failure", "progress", "read_item", "run"]
 
 EXAMPLES = """\
 inputs:
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
         return run_elsewhere(args.python, without_option(args.arguments, "--python"))
     saver = Saver(args.save) if args.save else None
     # Whatever a library prints goes to stderr; stdout carries the answers alone.
-    with _texts(args) as texts, redirect_stdout(sys.stderr), _progress(output), _sink(args, output) as write:
+    with _texts(args) as texts, redirect_stdout(sys.stderr), progress(output), _sink(args, output) as write:
         pipe = _load(args)
         try:
             items = (read_item(pipe.task, text) for text in texts)
@@ -93,14 +93,14 @@ def _load(args: argparse.Namespace) -> Any:
     keywords = resolve_keywords(args)
     keywords |= {name: value for name in _LOAD if (value := getattr(args, name)) is not None}
     keywords |= permissions(args) | dict(args.load_option)
-    with _failure("loading the model"):
+    with failure("loading the model"):
         return pipeline(model=args.model, **keywords)
 
 
 def _answers(pipe: Any, items: Iterator[Any], args: argparse.Namespace) -> Iterator[Any]:
     """Yield the answers in order; with ``--stream`` the pieces of each answer as `_Piece`."""
     options = dict(args.option)
-    with _failure("running the model"):
+    with failure("running the model"):
         if not args.stream:
             yield from pipe(items, **options)
             return
@@ -118,7 +118,7 @@ class _Piece:
 
 
 @contextmanager
-def _failure(doing: str) -> Iterator[None]:
+def failure(doing: str) -> Iterator[None]:
     """Turn what a library raises into one of our errors; its own is the cause."""
     try:
         yield
@@ -238,7 +238,7 @@ def _whole(answer: Any) -> Any:
 
 
 @contextmanager
-def _progress(output: Output) -> Iterator[None]:
+def progress(output: Output) -> Iterator[None]:
     """Show what a backend reports of a long load, on a terminal."""
     from modelscope_ext.cli.progress import Steps
     from modelscope_ext.models.backend import Backend

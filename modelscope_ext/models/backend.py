@@ -180,6 +180,10 @@ class Backend:
         """Yield the output for one input piece by piece. Override where the library can."""
         raise NotImplementedError(f"backend {self.name!r} cannot stream {task!r}")
 
+    def count_tokens(self, native: Any, item: Any) -> int | None:
+        """Return how many tokens the model reads for a text or a chat; None where nothing tells. Optional."""
+        return None
+
     def save(self, native: Any, folder: Path) -> str | None:
         """Write the model into `folder` so that `load` finds it again. Usually overridden.
 

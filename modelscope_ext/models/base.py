@@ -191,6 +191,11 @@ class Model:
         except NotImplementedError as error:
             raise OptionError(f"stream=True: {self._maker()} cannot stream {task!r}") from error
 
+    def count_tokens(self, item: Any) -> int | None:
+        """Return how many tokens the model reads for a text or a chat; None where nothing tells."""
+        self._check_open()
+        return self._engine.count_tokens(self._loaded, item) if self._engine is not None else None
+
     def call_options(self, task: str) -> frozenset[str] | None:
         """Return the options a call may pass for `task`; None where any may."""
         names: set[str] = set()

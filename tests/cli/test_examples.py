@@ -36,8 +36,10 @@ def examples(command):
         yield rest[:end], "|" in words[:at]
 
 
-_HEAVY = ("run", "export", "convert")
-LIGHT = [(a, fed) for command in frame.COMMANDS if command not in _HEAVY for a, fed in examples(command)]
+_HEAVY = ("run", "serve", "export", "convert")
+LIGHT = [
+    (a, fed) for command in frame.COMMANDS if command not in _HEAVY for a, fed in examples(command) if "--web" not in a
+]
 
 
 @pytest.fixture

@@ -98,6 +98,10 @@ class Gguf(Backend):
         """Yield the text that text-generation makes for one input, piece by piece."""
         return _ENGINE.stream(native, task, item, **options)
 
+    def count_tokens(self, native: Any, item: Any) -> int | None:
+        """Return how many tokens the model reads for a text or a chat."""
+        return _ENGINE.count_tokens(native, item)
+
     def save(self, native: Any, folder: Path) -> str | None:
         """Copy the file that the model was loaded from, bit by bit, with the settings that lie beside it.
 

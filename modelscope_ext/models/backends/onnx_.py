@@ -177,6 +177,12 @@ class Onnx(Backend):
 
         return stream(native.parts["bundle"], item, options)
 
+    def count_tokens(self, native: Any, item: Any) -> int | None:
+        """Return how many tokens the tokenizer makes of a text, or of a chat written out with its template."""
+        from ._onnx.generate import count
+
+        return count(native.parts["bundle"], item) if isinstance(item, str | list) else None
+
     def save(self, native: Any, folder: Path) -> None:
         """Copy the graph, its tensors and the documents; a graph cannot be changed, so nothing is converted."""
         import shutil

@@ -155,6 +155,10 @@ class Peft(Backend):
         tasks = (task,) if task else tasks_of_class(whole)
         return Loaded(native, {**wrapped.parts, "inner": runs, "tasks": tasks}, wrapped.device)
 
+    def count_tokens(self, native: Any, item: Any) -> int | None:
+        """Return how many tokens the model reads for a text or a chat."""
+        return _ENGINE.count_tokens(self._inner(native), item)
+
     def save(self, native: Any, folder: Path) -> str | None:
         """Write the adapter as an adapter, which names the same base as before; a merged one as a transformers model.
 

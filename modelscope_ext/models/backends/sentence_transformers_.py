@@ -170,6 +170,16 @@ class SentenceTransformers(Backend):
                 return list(_vectors(model, inputs, keywords, raw=raw))
             return _similar(model, inputs, keywords, raw=raw)
 
+    def count_tokens(self, native: Any, item: Any) -> int | None:
+        """Return how many tokens the tokenizer makes of a text; what the model cuts off is counted as well."""
+        from modelscope_ext.models.backends._transformers.quiet import quiet
+
+        tokenizer = getattr(native.native, "tokenizer", None)
+        if tokenizer is None or not isinstance(item, str):
+            return None
+        with quiet():
+            return len(tokenizer(item)["input_ids"])
+
     def save(self, native: Any, folder: Path) -> None:
         """Write the library's own layout; the model's card goes along where it had one."""
         from modelscope_ext.models.backends._transformers.quiet import quiet

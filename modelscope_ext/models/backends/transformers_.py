@@ -154,6 +154,20 @@ class Transformers(Backend):
             options.pop(name, None)
         return stream(Session(native if isinstance(native, Loaded) else self.wrap(native), task), item, options)
 
+    def count_tokens(self, native: Any, item: Any) -> int | None:
+        """Return how many tokens the tokenizer makes of a text, or of a chat written out with its template."""
+        from modelscope_ext.models.backends._transformers.quiet import quiet
+
+        parts = native.parts if isinstance(native, Loaded) else {}
+        tokenizer = parts.get("tokenizer") or getattr(parts.get("processor"), "tokenizer", None)
+        if tokenizer is None or not isinstance(item, str | list):
+            return None
+        with quiet():
+            if isinstance(item, str):
+                return len(tokenizer(item)["input_ids"])
+            text = tokenizer.apply_chat_template(item, add_generation_prompt=True, tokenize=False)
+            return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
     def adopt(self, native: Any, *, task: str | None = None, preprocessor: Any = None) -> Loaded | None:
         """Return what `load` would for a model that the caller made, or None for another library's object.
 

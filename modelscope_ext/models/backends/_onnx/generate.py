@@ -14,7 +14,7 @@ from modelscope_ext.models.backends._onnx.session import Bundle
 from modelscope_ext.safety.reading import read_inside
 from modelscope_ext.utils.text import printable
 
-__all__ = ["generate", "stream"]
+__all__ = ["count", "generate", "stream"]
 
 _PAST, _PRESENT = "past_key_values", "present"
 _DEFAULT_NEW = 256
@@ -44,6 +44,13 @@ def stream(bundle: Bundle, item: Any, options: Mapping[str, Any]) -> Iterator[st
     text = bundle.text.decode(ids, skip_special=skip)
     if len(text) > len(given) and text.startswith(given):
         yield text[len(given) :]
+
+
+def count(bundle: Bundle, item: Any) -> int:
+    """Return how many tokens a text or a chat has."""
+    if isinstance(item, str):
+        return len(bundle.text.tokenizer.encode(item).ids)
+    return len(_prompt_ids(bundle, item, {}))
 
 
 def _placed(item: Any, text: str, options: Mapping[str, Any]) -> Any:
