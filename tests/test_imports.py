@@ -22,14 +22,15 @@ LAYERS = {
     "models": 4,
     "preprocessors": 5,
     "pipelines": 5,
-    "testing": 6,
-    "cli": 6,
-    "__main__": 7,
+    "batch": 6,
+    "testing": 7,
+    "cli": 7,
+    "__main__": 8,
 }
 HEAVY = {
-    "PIL", "accelerate", "diffusers", "huggingface_hub", "jinja2", "mindformers", "mindone", "mindspore", "modelscope",
-    "numpy", "onediff", "onnx", "onnxruntime", "pandas", "peft", "pydantic", "rich", "safetensors", "scipy",
-    "sentence_transformers", "tokenizers", "torch", "transformers", "yaml", "yapf",
+    "PIL", "accelerate", "datasets", "diffusers", "huggingface_hub", "jinja2", "mindformers", "mindone", "mindspore",
+    "modelscope", "numpy", "onediff", "onnx", "onnxruntime", "pandas", "peft", "pyarrow", "pydantic", "ray", "rich",
+    "safetensors", "scipy", "sentence_transformers", "tokenizers", "torch", "transformers", "yaml", "yapf",
 }  # fmt: skip
 MODULES = sorted(ROOT.rglob("*.py"))
 

@@ -9,7 +9,9 @@ ever.
 from __future__ import annotations
 
 import logging
+import os
 import pickle
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from multiprocessing.connection import Connection
@@ -23,7 +25,7 @@ from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
     from modelscope_ext.batch.ray_ import Cluster
-    from modelscope_ext.batch.sources import Source
+    from modelscope_ext.batch.sources.base import Source
 
 __all__ = ["drive"]
 
@@ -34,6 +36,7 @@ _STORE = 512 * 2**20  # bytes of the object store of a cluster for one job: chun
 
 def drive(connection: Connection, job: Job, source: Source, first: int, cluster: Cluster) -> None:
     """Run the job from the row `first` on and send the parts in order."""
+    _quiet()
     import ray
 
     try:
@@ -49,6 +52,14 @@ def drive(connection: Connection, job: Job, source: Source, first: int, cluster:
     except Exception as error:  # noqa: BLE001 - told to the process that asked
         cause = _ours(error)
         connection.send(("failed", portable(cause if cause is not None else error)))
+
+
+def _quiet() -> None:
+    """Keep what Ray's own library writes, of matters that are none of the user's, in Ray's log files only."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def _connect(cluster: Cluster) -> None:
@@ -80,14 +91,13 @@ def _parts(job: Job, source: Source, first: int, cluster: Cluster) -> Iterator[b
     """Yield the parts, pickled, in order."""
     import ray
     from ray.data import ActorPoolStrategy, DataContext
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     context = DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     count = -(-(source.rows - first) // job.chunk)
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     reader = _Reader(ray.put(source), first, job.chunk)
     found = (
         ray.data.range(count, override_num_blocks=min(count, _BLOCKS))
@@ -96,7 +106,7 @@ def _parts(job: Job, source: Source, first: int, cluster: Cluster) -> Iterator[b
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=0.25,
-            ray_remote_args_fn=_Placed(here),
+            label_selector=here,
         )
         .map_batches(
             _Actor,
@@ -111,16 +121,6 @@ def _parts(job: Job, source: Source, first: int, cluster: Cluster) -> Iterator[b
     for table in found.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
         for value in table.column("data"):
             yield value.as_py()
-
-
-class _Placed:
-    """Arguments of the tasks that read: all on one node."""
-
-    def __init__(self, strategy: Any) -> None:
-        self._strategy = strategy
-
-    def __call__(self) -> dict[str, Any]:
-        return {"scheduling_strategy": self._strategy}
 
 
 class _Reader:

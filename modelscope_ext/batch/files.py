@@ -1,4 +1,4 @@
-"""Pictures, videos and sounds of the answers of a job: files whose names say the row, so that doing it again changes nothing."""
+"""Pictures, videos and sounds of the answers: files whose names say the row, so that doing it again adds none."""
 
 from __future__ import annotations
 

@@ -6,11 +6,15 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from modelscope_ext.batch.local import InProcess, Processes
 from modelscope_ext.batch.output import OutputFolder
+from modelscope_ext.batch.ray_ import Cluster, Ray
 from modelscope_ext.batch.records import FORMATS, check_keep, suffix_format
-from modelscope_ext.batch.sources import Source, open_source
+from modelscope_ext.batch.sources import open_source
+from modelscope_ext.batch.sources.base import Source
 from modelscope_ext.batch.work import Job, Part
 from modelscope_ext.errors import MissingRequirement, OptionError
 from modelscope_ext.models.schemas import schema_of
@@ -144,12 +148,12 @@ def run_batch(
     job_task = _task(resolution, task)
     chunk = window_of(job_task, batch_size)
     source = open_source(input, kind=input_format, split=split, name=name, stride=chunk)
-    kept = (("file",) if type(source).__name__ == "Media" else ()) if kept is None else kept
+    kept = source.keep if kept is None else kept
     check_keep(kept)
     chosen = _chosen(job_task, source, columns, kept, dict(options or {}))
     job = Job(
         model, load, job_task, dict(options or {}), chosen, kept, batch_size, chunk, _format(format, output),
-        source.folder, os.path.abspath(output), tuple(devices),
+        source.folder, str(Path(output).absolute()), tuple(devices),
     )  # fmt: skip
     pinned = {"input": source.identity(), "model": pins, "options": _pinned(job)}
     with OutputFolder(
@@ -157,9 +161,9 @@ def run_batch(
         shard_seconds=shard_seconds, resume=resume,
     ) as folder:  # fmt: skip
         if folder.next_row < source.rows:
-            made = _engine(
-                job, engine, workers, address, cpus_per_worker, gpus_per_worker, tuple(map(os.fspath, plugins)), stall
-            )
+            wheels = tuple(os.fspath(plugin) for plugin in plugins)
+            cluster = Cluster(address, workers or 1, cpus_per_worker, gpus_per_worker, wheels, stall)
+            made = _engine(job, engine, workers, cluster)
             try:
                 _write(made, source, folder, progress)
             finally:
@@ -181,22 +185,9 @@ def _write(
             progress(part.first + part.rows, source.rows, errors)
 
 
-def _engine(
-    job: Job,
-    engine: str,
-    workers: int | None,
-    address: str | None,
-    cpus: float,
-    gpus: float,
-    plugins: tuple[str, ...],
-    stall: float,
-) -> _Engine:
+def _engine(job: Job, engine: str, workers: int | None, cluster: Cluster) -> _Engine:
     if engine == "ray":
-        from modelscope_ext.batch.ray_ import Cluster, Ray
-
-        return Ray(job, Cluster(address, workers or 1, cpus, gpus, plugins, stall))
-    from modelscope_ext.batch.local import InProcess, Processes
-
+        return Ray(job, cluster)
     return InProcess(job) if workers is None else Processes(job, workers)
 
 
@@ -211,7 +202,7 @@ def _check(engine: str, workers: int | None, batch_size: int, shard_rows: int, a
 
 
 def _described(model: str, load: dict[str, Any], task: str | None) -> tuple[dict[str, Any], Resolution, dict[str, Any]]:
-    """Return what tells this model from another, the decision about it, and the keywords that lead to the same again."""
+    """Return what tells this model from another, the decision about it, and the keywords that lead there again."""
     from modelscope_ext.hub.locate import open_snapshot
     from modelscope_ext.models.lock import Lock, apply_lock, make_lock
     from modelscope_ext.models.plan import WHERE
@@ -267,7 +258,9 @@ def _chosen(task: str, source: Source, columns: Columns, keep: tuple[str, ...], 
     names = tuple(map(str, row)) if isinstance(row, Mapping) else ()
     if unknown := [name for name in keep if names and name not in names]:
         near = did_you_mean(unknown[0], names)
-        raise OptionError(f"keep: no column {printable(unknown[0])!r}.{near} There are {listing(map(printable, names))}")
+        raise OptionError(
+            f"keep: no column {printable(unknown[0])!r}.{near} There are {listing(map(printable, names))}"
+        )
     if not names:
         if columns is not None:
             raise OptionError("columns: the rows of this input are no objects with columns")

@@ -15,7 +15,7 @@ from modelscope_ext.errors import ModelScopeExtError
 from modelscope_ext.pipelines.mapping import Failure
 
 if TYPE_CHECKING:
-    from modelscope_ext.batch.sources import Source
+    from modelscope_ext.batch.sources.base import Source
 
 __all__ = ["InProcess", "Processes"]
 
@@ -212,7 +212,7 @@ def work(connection: Connection, job: Job, number: int) -> None:
     while True:
         chunk = connection.recv()
         try:
-            answer = ("part", runner.run(chunk))
+            answer: tuple[str, object] = ("part", runner.run(chunk))
         except Exception as error:  # noqa: BLE001 - no row's fault: those are in the part
             answer = ("failed", portable(error))
         connection.send(answer)

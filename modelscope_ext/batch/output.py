@@ -162,13 +162,13 @@ class OutputFolder:
         if not manifest.exists():
             if strange := [name for name in there if not _ours(name)]:
                 raise OptionError(
-                    f"{printable(str(self.path))}: not empty ({printable(strange[0])}), and nothing there says that a batch"
-                    " was begun; choose another folder"
+                    f"{printable(str(self.path))}: not empty ({printable(strange[0])}), and nothing there says that a"
+                    " batch was begun; choose another folder"
                 )
         elif not self._resume:
             raise OptionError(
-                f"{printable(str(self.path))}: a batch was begun here. resume=True (--resume) goes on with it; for a new one"
-                " choose another folder"
+                f"{printable(str(self.path))}: a batch was begun here. resume=True (--resume) goes on with it; for"
+                " a new one choose another folder"
             )
         else:
             self._read(manifest)

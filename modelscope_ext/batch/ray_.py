@@ -18,7 +18,7 @@ from modelscope_ext.errors import MissingRequirement, ModelScopeExtError
 from modelscope_ext.utils.logger import logger
 
 if TYPE_CHECKING:
-    from modelscope_ext.batch.sources import Source
+    from modelscope_ext.batch.sources.base import Source
     from modelscope_ext.batch.work import Job, Part
 
 __all__ = ["Cluster", "Ray"]

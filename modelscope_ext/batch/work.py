@@ -19,7 +19,7 @@ from modelscope_ext.pipelines.mapping import Answer, Failure, Mapper
 from modelscope_ext.safety.urls import is_url
 
 if TYPE_CHECKING:
-    from modelscope_ext.batch.sources import Source
+    from modelscope_ext.batch.sources.base import Source
 
 __all__ = ["Chunk", "Job", "Part", "Runner", "chunks", "failed"]
 
@@ -111,7 +111,7 @@ class Runner:
     def __init__(self, job: Job, number: int = 0) -> None:
         from modelscope_ext.pipelines.builder import pipeline
 
-        place = {"device": job.devices[number % len(job.devices)]} if job.devices else {}
+        place: dict[str, Any] = {"device": job.devices[number % len(job.devices)]} if job.devices else {}
         self._job = job
         self._pipe = pipeline(job.task, job.model, **job.load, **place)
         try:

@@ -188,8 +188,10 @@ class Pipeline:
             >>> from modelscope_ext.data import digits_folder, digits_samples
             >>> rows = [{"id": 7, "image": str(digits_samples()[3])}, {"id": 8, "image": "none.png"}]
             >>> with pipeline(model=digits_folder(), backend="onnx") as pipe:
-            ...     [answer.output[0]["label"] if answer.error is None else answer.error.type for answer in pipe.map(rows)]
-            ['3', 'OptionError']
+            ...     for answer in pipe.map(rows):
+            ...         answer.row, answer.error.type if answer.error else answer.output[0]["label"]
+            (0, '3')
+            (1, 'OptionError')
         """
         from modelscope_ext.pipelines.mapping import Mapper, answers
 

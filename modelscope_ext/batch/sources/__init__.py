@@ -9,8 +9,8 @@
 | ``image``, ``audio``, ``video`` | a folder, and the folders in it, in the order of their names | a path |
 | ``datasets`` | a folder that `datasets` has saved, ``hf:org/name``, a `datasets.Dataset` | a dict |
 
-A folder of ``.jsonl``, ``.csv``, ``.parquet`` or ``.txt`` files is read as one. A row that cannot be read is a `Failure`
-in its place.
+A folder of ``.jsonl``, ``.csv``, ``.parquet`` or ``.txt`` files is read as one. A row that cannot be read is a
+`Failure` in its place.
 """
 
 from __future__ import annotations
@@ -19,30 +19,13 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from modelscope_ext.batch.sources.base import Source
 from modelscope_ext.errors import OptionError
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
 __all__ = ["KINDS", "Listed", "Source", "open_source"]
-
-
-class Source(Protocol):
-    """What a job reads. It can be pickled, and holds no open file.
-
-    Attributes:
-        rows: How many rows there are.
-        folder: To which paths in the rows are relative; None where they are not.
-    """
-
-    rows: int
-    folder: str | None
-
-    def identity(self) -> dict[str, Any]:
-        """Return what tells this input from another, as JSON types."""
-
-    def read(self, first: int, stop: int) -> Iterator[Any]:
-        """Yield the rows from `first` up to, not including, `stop`."""
 
 
 #: Kind -> "module:class" in this package, and the endings of its files.
@@ -149,10 +132,8 @@ def _said(source: Any) -> str:
     return printable(os.fspath(source)) if isinstance(source, str | os.PathLike) else f"a {type(source).__name__}"
 
 
-class Listed:
+class Listed(Source):
     """Rows that a program has in a list."""
-
-    folder = None
 
     def __init__(self, rows: Sequence[Any]) -> None:
         self._rows = rows

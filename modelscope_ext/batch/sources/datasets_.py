@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from modelscope_ext.batch.sources.base import Source
 from modelscope_ext.errors import MissingRequirement, OptionError
 from modelscope_ext.utils.text import listing, printable
 
@@ -14,7 +15,7 @@ __all__ = ["HuggingFace"]
 _BATCH = 256  # rows that are turned into Python objects at once
 
 
-class HuggingFace:
+class HuggingFace(Source):
     """A row is a dict of the columns; pictures and sounds stand in it as they are stored, not decoded.
 
     Args:
@@ -22,8 +23,6 @@ class HuggingFace:
         split: Which, where there are several.
         name: The configuration, where there are several.
     """
-
-    folder = None
 
     def __init__(self, source: Any, *, split: str | None = None, name: str | None = None) -> None:
         if isinstance(source, str | os.PathLike):

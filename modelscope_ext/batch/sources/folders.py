@@ -8,10 +8,9 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from modelscope_ext.batch.sources import Source
+from modelscope_ext.batch.sources.base import Source
 
 __all__ = ["Joined", "Media", "files_below"]
 
@@ -25,10 +24,10 @@ def files_below(folder: Path) -> list[Path]:
     return sorted(found, key=lambda file: file.relative_to(folder).parts)
 
 
-class Media:
+class Media(Source):
     """The files of one kind; a row is a dict with the file's name, ``"file"``, and its path under the kind's name."""
 
-    folder = None
+    keep = ("file",)
 
     def __init__(self, folder: Path, kind: str, files: Sequence[Path]) -> None:
         self.kind, self._root = kind, str(folder.absolute())
@@ -48,7 +47,7 @@ class Media:
             yield {"file": name, self.kind: os.path.join(self._root, name)}  # noqa: PTH118 - one a row
 
 
-class Joined:
+class Joined(Source):
     """Sources that are read one after the other."""
 
     def __init__(self, folder: Path, parts: Sequence[Source]) -> None:

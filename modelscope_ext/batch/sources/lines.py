@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from modelscope_ext.batch.sources.base import Source
 from modelscope_ext.errors import OptionError
 from modelscope_ext.pipelines.mapping import Failure
 from modelscope_ext.utils.text import listing, printable
@@ -25,7 +26,7 @@ _LONGEST = 64 * 2**20
 _BOM = b"\xef\xbb\xbf"
 
 
-class Lines:
+class Lines(Source):
     """One file of lines; a subclass says what a row is.
 
     Args:
@@ -200,7 +201,7 @@ class Csv(Lines):
             return fields
         if len(fields) != len(self.columns):
             return Failure("csv.Error", f"{len(fields)} fields, and there are {len(self.columns)} columns")
-        if any(not field.isascii() and "\udc80" <= max(field) and _broken(field) for field in fields):
+        if any(not field.isascii() and max(field) >= "\udc80" and _broken(field) for field in fields):
             return Failure("UnicodeDecodeError", "expected UTF-8")
         return dict(zip(self.columns, fields, strict=True))
 

@@ -9,6 +9,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
+from modelscope_ext.batch.sources.base import Source
 from modelscope_ext.errors import MissingRequirement, OptionError
 from modelscope_ext.utils.text import printable
 
@@ -34,7 +35,7 @@ def arrow(name: str) -> Any:
         ) from error
 
 
-class Parquet:
+class Parquet(Source):
     """A row is a dict of the columns."""
 
     kind = "parquet"
