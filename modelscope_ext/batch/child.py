@@ -31,6 +31,10 @@ _START = (
 )
 
 
+#: Seconds between the end of a process's connections and its own.
+_GRACE = 10.0
+
+
 class Child:
     """A process that runs `main(connection, *arguments)`.
 
@@ -62,10 +66,12 @@ class Child:
             self.connection.send(list(sys.path))
             self.connection.send((main, os.getpid(), pickle.dumps(arguments)))
 
-    def end(self) -> str:
-        """Kill it if it is alive, and say how it ended."""
-        alive = self.process.poll() is None
+    def end(self, *, ending: bool = False) -> str:
+        """Kill it if it is alive, and say how it ended; of one that is `ending` by itself the end is waited for."""
         self.connection.close()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(_GRACE if ending else 0)
+        alive = self.process.returncode is None
         if alive:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)

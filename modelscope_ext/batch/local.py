@@ -170,7 +170,7 @@ class Processes:
     def _ended(self, worker: _Worker, todo: deque[_Piece]) -> None:
         """Replace a process that has ended, and see to it that its rows are done."""
         del self._workers[worker.child.connection]
-        how = worker.child.end()
+        how = worker.child.end(ending=True)
         self._deaths += 1
         if not worker.ready:
             self._failed_starts += 1

@@ -109,7 +109,7 @@ class Ray:
         try:
             kind, value = driver.connection.recv()
         except (EOFError, OSError):
-            return f"the driver {driver.end()}", None
+            return f"the driver {driver.end(ending=True)}", None
         if kind == "failed":
             raise value
         return (value, None) if kind == "lost" else ("", value)

@@ -56,6 +56,10 @@ class Lengths(Backend):
             if what == "memory" and len(inputs) > 2:
                 raise MemoryError("too many at once")
             time.sleep(float(os.environ.get("SLEEP", 0)))
+            if what == "both":  # until two processes have loaded it
+                end = time.monotonic() + 120
+                while len(open(os.environ["LOADS"]).readlines()) < 2 and time.monotonic() < end:
+                    time.sleep(0.05)
             if what == "parent":  # of this process: the actor of Ray that watches it
                 try:
                     os.close(os.open(path, os.O_CREAT | os.O_EXCL))

@@ -44,7 +44,7 @@ def answered(texts):
 
 
 def test_each_process_loads_the_plug_in_once_and_the_order_is_kept(lengths):
-    texts = [f"w{n} " + "x" * (n * 37 % 101) for n in range(400)]
+    texts = ["both", *(f"w{n} " + "x" * (n * 37 % 101) for n in range(1, 400))]
     done, found, loads = lengths(texts, "--workers", 2, "--batch-size", 4)
     assert done.returncode == 0, done.stderr
     assert loads == 2
@@ -72,11 +72,11 @@ def test_a_row_that_kills_its_process_is_an_error_record_and_the_others_are_done
 
 def test_rows_of_a_process_that_dies_once_are_done_again(lengths, tmp_path):
     texts = [f"w{n}" for n in range(100)]
-    texts[3], texts[90] = f"once {tmp_path}/first", f"once {tmp_path}/second"
+    texts[0], texts[3], texts[90] = "both", f"once {tmp_path}/first", f"once {tmp_path}/second"
     done, found, loads = lengths(texts, "--workers", 2, "--batch-size", 4)
     assert done.returncode == 0, done.stderr
     assert [r["output"] for r in found] == answered(texts)
-    assert loads == 4
+    assert loads in (3, 4)  # the other process may be done before the last one has loaded
 
 
 def test_a_lack_of_memory_is_answered_by_smaller_batches(lengths):
