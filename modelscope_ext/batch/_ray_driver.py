@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 from modelscope_ext.batch.child import portable
 from modelscope_ext.batch.local import Processes
 from modelscope_ext.batch.work import Chunk, Job
-from modelscope_ext.errors import ModelScopeExtError
 from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
@@ -42,16 +41,14 @@ def drive(connection: Connection, job: Job, source: Source, first: int, cluster:
     try:
         _connect(cluster)
         for data in _parts(job, source, first, cluster):
-            connection.send(("part", pickle.loads(data)))
+            value = pickle.loads(data)
+            connection.send(("failed" if isinstance(value, BaseException) else "part", value))
     except ray.exceptions.RayError as error:
-        cause = _ours(error)
-        what = ("failed", portable(cause)) if cause is not None else ("lost", printable(f"{error}", 1000))
-        connection.send(what)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
+        connection.send(("lost", printable(str(error), 1000)))
+    except (EOFError, BrokenPipeError, ConnectionResetError):  # nobody listens any more
         raise
     except Exception as error:  # noqa: BLE001 - told to the process that asked
-        cause = _ours(error)
-        connection.send(("failed", portable(cause if cause is not None else error)))
+        connection.send(("failed", portable(error)))
 
 
 def _quiet() -> None:
@@ -78,15 +75,6 @@ def _connect(cluster: Cluster) -> None:
     )
 
 
-def _ours(error: BaseException) -> BaseException | None:
-    """Return the error of this package that an error of Ray's is about, or None."""
-    seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, ModelScopeExtError):
-        inner = getattr(seen, "cause", None)
-        seen = inner if isinstance(inner, BaseException) and inner is not seen else seen.__cause__
-    return seen
-
-
 def _parts(job: Job, source: Source, first: int, cluster: Cluster) -> Iterator[bytes]:
     """Yield the parts, pickled, in order."""
     import ray
@@ -95,7 +83,7 @@ def _parts(job: Job, source: Source, first: int, cluster: Cluster) -> Iterator[b
     context = DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # `drive` tells what matters
     count = -(-(source.rows - first) // job.chunk)
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     reader = _Reader(ray.put(source), first, job.chunk)
@@ -158,4 +146,8 @@ class _Actor:
         self._processes = Processes(pickle.loads(job), 1)
 
     def __call__(self, table: Any) -> Any:
-        return _table(list(self._processes.map(pickle.loads(value) for value in table.column("data").to_pylist())))
+        given = [pickle.loads(value) for value in table.column("data").to_pylist()]
+        try:
+            return _table(list(self._processes.map(given)))
+        except Exception as error:  # noqa: BLE001 - Ray would tell it in words of its own; the driver tells it in ours
+            return _table([portable(error)])

@@ -25,6 +25,8 @@ __all__ = ["Cluster", "Ray"]
 
 #: Drivers that fail one after the other without a part between them, until that is taken for the cluster's fault.
 _TRIES = 3
+#: Seconds until the first part at least: Ray has to start, and the model has to be loaded.
+_START = 600.0
 #: For Ray's driver and what it starts, unless the user has set them.
 _SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
 #: The same, where the cluster is one that the driver starts: it is reached from this machine alone.
@@ -76,6 +78,7 @@ class Ray:
         failures = 0
         while first < source.rows:
             before, problem = first, ""
+            patience = max(self._cluster.stall, _START)
             self._driver = Child(
                 "modelscope_ext.batch._ray_driver:drive",
                 self._job,
@@ -85,8 +88,9 @@ class Ray:
                 environment=self._environment(),
             )
             while first < source.rows and not problem:
-                problem, part = self._next(self._driver)
+                problem, part = self._next(self._driver, patience)
                 if part is not None:
+                    patience = self._cluster.stall
                     first += part.rows
                     yield part
             self.close()
@@ -102,10 +106,10 @@ class Ray:
             driver, self._driver = self._driver, None
             driver.end()
 
-    def _next(self, driver: Child) -> tuple[str, Part | None]:
+    def _next(self, driver: Child, patience: float) -> tuple[str, Part | None]:
         """Return the next part, or what is wrong."""
-        if not driver.connection.poll(self._cluster.stall):
-            return f"nothing has come for {self._cluster.stall:g} seconds", None
+        if not driver.connection.poll(patience):
+            return f"nothing has come for {patience:g} seconds", None
         try:
             kind, value = driver.connection.recv()
         except (EOFError, OSError):
