@@ -88,12 +88,12 @@ def _parts(job: Job, source: Source, first: int, cluster: Cluster) -> Iterator[b
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     reader = _Reader(ray.put(source), first, job.chunk)
     found = (
-        ray.data.range(count, override_num_blocks=min(count, _BLOCKS))
+        ray.data.from_arrow(list(_numbers(count)))
         .map_batches(
             reader,
             batch_size=1,
             batch_format="pyarrow",
-            num_cpus=0.25,
+            num_cpus=0,  # or it would wait for ever where the actors have all that is left after a node died
             label_selector=here,
         )
         .map_batches(
@@ -109,6 +109,15 @@ def _parts(job: Job, source: Source, first: int, cluster: Cluster) -> Iterator[b
     for table in found.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
         for value in table.column("data"):
             yield value.as_py()
+
+
+def _numbers(count: int) -> Iterator[Any]:
+    """Yield the numbers of the chunks, in as many tables as there are to be blocks."""
+    import pyarrow as pa
+
+    size = -(-count // _BLOCKS)
+    for first in range(0, count, size):
+        yield pa.table({"id": list(range(first, min(first + size, count)))})
 
 
 class _Reader:
