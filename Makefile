@@ -26,16 +26,17 @@ $(TOX): requirements/tools.txt
 # `JOBS` environments at a time, the long ones first; each prints what it did when it is done. `make test SKIP_MS=1`
 # leaves out the environment `ms`: MindSpore's libraries take 4 GB of disk.
 test: $(TOX)
-	$(TOX) run-parallel --parallel $(JOBS) --parallel-no-spinner -e lint,pt,core$(if $(SKIP_MS),,$(COMMA)ms),pt-cv,serve,olah,type
+	$(TOX) run-parallel --parallel $(JOBS) --parallel-no-spinner -e lint,pt,core$(if $(SKIP_MS),,$(COMMA)ms),serve,scale,pt-cv,olah,type
 
 # What takes longer: property tests over new examples, and tests marked `long`: faults of hubs, conversions of a
 # gigabyte, a CUDA device where there is one. Then every reader is fuzzed for ten minutes.
 test-long: $(TOX)
 	HYPOTHESIS_PROFILE=search $(TOX) run -e core -- tests/utils tests/metadata tests/safety
-	$(TOX) run -e core -- -m "long and not serve" tests
-	$(TOX) run -e pt -- -m "long and not serve" tests
-	$(TOX) run -e ms -- -m "long and not serve" tests
+	$(TOX) run -e core -- -m "long and not pt and not elsewhere" tests
+	$(TOX) run -e pt -- -m "long and not light and not elsewhere" tests
+	$(TOX) run -e scale -- -m "long and scale" tests/scale
 	$(TOX) run -e serve -- -m "long and serve" tests/serve
+	$(TOX) run -e ms -- -m "long and ms" tests
 	$(TOX) run -e fuzz
 
 bench: $(TOX)

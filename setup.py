@@ -41,6 +41,8 @@ EXTRAS = {
     ],
     "onediff": [*TRANSFORMERS, "diffusers>=0.38", "accelerate>=1.0", "onediff>=1.2", "onediffx>=1.2"],
     "openmind": [*HUB, "openmind-hub>=1.3"],
+    "parquet": ["pyarrow>=15"],
+    "datasets": ["datasets>=4"],
     "ray": ["ray[data]>=2.60,<2.61"],
     "testing": [*HUB, "pytest>=8", "trustme>=1.1"],
     "serve": ["fastapi>=0.115", "uvicorn>=0.30", "prometheus-client>=0.20"],

@@ -12,6 +12,7 @@ from benchmarks import commands, configs, decisions, gates, registries
 from benchmarks.batch import batch, batch_growth
 from benchmarks.downloads import DOWNLOADS
 from benchmarks.first import FIRST, First
+from benchmarks.jobs import JOBS
 from benchmarks.measure import Timer
 from benchmarks.serving import serving
 
@@ -93,6 +94,8 @@ _SIZES = {300: "300 B", 100_000: "100 kB", 2_000_000: "2 MB"}
 _OPERATIONS: dict[str, float | None] = {"access": 1 / 1.5, "merge": 1.0, "deepcopy": 1.0, "dump": None}
 
 _SERVER = ("fastapi", "uvicorn", "prometheus_client")
+#: Job -> what it needs to be measured, where that is not PyTorch alone.
+_JOBS_NEED: dict[str, tuple[str, ...]] = {"ray": ("torch", "ray"), "memory": ()}
 
 ROWS = {
     "import": Row(
@@ -165,6 +168,10 @@ ROWS = {
         repeats=3,
         needs=("torch",),
     ),
+    **{
+        f"job-{name}": Row(title, make, at_most, memory, repeats, needs=_JOBS_NEED.get(name, ("torch",)))
+        for name, (title, make, at_most, memory, repeats) in JOBS.items()
+    },
     **{
         f"download-{name}": Row(f"download, {one.title}", one.sides, 1 / 0.9, memory=1.1, repeats=5)
         for name, one in DOWNLOADS.items()

@@ -55,13 +55,19 @@ _LIGHT = (
 )
 
 
+#: Markers of environments that have libraries which are nowhere else.
+_ELSEWHERE = ("pt_cv", "ms", "olah", "scale", "serve")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that need to run once only."""
+    """Mark the tests that need to run once only, and those of special environments."""
     here = Path(__file__).parent
     for item in items:
         name = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
         if name.startswith(_LIGHT) and item.get_closest_marker("pt") is None:
             item.add_marker("light")
+        if any(item.get_closest_marker(name) for name in _ELSEWHERE):
+            item.add_marker("elsewhere")
 
 
 @pytest.fixture(autouse=True)

@@ -22,17 +22,18 @@ LAYERS = {
     "models": 4,
     "preprocessors": 5,
     "pipelines": 5,
-    "testing": 6,
-    "serve": 6,
-    "web": 6,
-    "cli": 6,
-    "__main__": 7,
+    "batch": 6,
+    "testing": 7,
+    "serve": 7,
+    "web": 7,
+    "cli": 7,
+    "__main__": 8,
 }
 HEAVY = {
-    "PIL", "accelerate", "diffusers", "fastapi", "gradio", "huggingface_hub", "jinja2", "mindformers", "mindone",
-    "mindspore", "modelscope", "numpy", "onediff", "onnx", "onnxruntime", "pandas", "peft", "pydantic", "rich",
-    "safetensors", "scipy", "sentence_transformers", "starlette", "tokenizers", "torch", "transformers", "uvicorn",
-    "yaml", "yapf",
+    "PIL", "accelerate", "datasets", "diffusers", "fastapi", "gradio", "huggingface_hub", "jinja2", "mindformers",
+    "mindone", "mindspore", "modelscope", "numpy", "onediff", "onnx", "onnxruntime", "pandas", "peft", "pyarrow",
+    "pydantic", "ray", "rich", "safetensors", "scipy", "sentence_transformers", "starlette", "tokenizers", "torch",
+    "transformers", "uvicorn", "yaml", "yapf",
 }  # fmt: skip
 MODULES = sorted(ROOT.rglob("*.py"))
 

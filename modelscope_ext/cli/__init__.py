@@ -38,6 +38,7 @@ COMMANDS = {
     "download": ("download", "fetch what a load reads into the hub's cache, or into a folder"),
     "lock": ("lock", "write down exactly what a load would load, for pipeline(lock=...)"),
     "run": ("run", "load a model and run its task on inputs"),
+    "batch": ("batch", "run a model over a data set, in shards that survive a crash; here or on a cluster"),
     "serve": ("serve", "answer OpenAI's clients, and the Open Inference Protocol, over HTTP"),
     "export": ("export", "write a model in another format, checked against the original"),
     "convert": ("convert", "turn a model's weights into another library's, bit by bit"),
@@ -50,7 +51,7 @@ COMMANDS = {
 }
 
 #: Commands whose garbage is worth collecting; the others end before it matters.
-_LONG = frozenset(("run", "serve", "download", "export", "convert", "scan", "demo"))
+_LONG = frozenset(("run", "batch", "serve", "download", "export", "convert", "scan", "demo"))
 
 EXAMPLES = """\
 examples:

@@ -1,45 +1,17 @@
-"""A model's answers as JSON, and as text for a reader."""
+"""A model's answers as text for a reader."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import isfinite
 from typing import Any
 
-from modelscope_ext.errors import OptionError
 from modelscope_ext.models.media import is_image
+from modelscope_ext.pipelines.saving import as_json
 from modelscope_ext.utils.text import printable
 
 __all__ = ["as_json", "as_text"]
 
 _NUMBERS = 4  # of a vector, in text
-
-
-def as_json(value: Any) -> Any:
-    """Return an answer in JSON types; arrays become lists, what is no number null.
-
-    Raises:
-        OptionError: It holds something that JSON has no form for, such as an image.
-
-    Example:
-        >>> as_json({"label": "a", "score": 0.5, "box": (1, 2)})
-        {'label': 'a', 'score': 0.5, 'box': [1, 2]}
-        >>> as_json([float("nan"), float("inf"), 1.0])
-        [None, None, 1.0]
-    """
-    if isinstance(value, float):
-        return value if isfinite(value) else None
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): as_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [as_json(item) for item in value]
-    if callable(getattr(value, "tolist", None)):
-        return as_json(value.tolist())
-    kind = "an image" if is_image(value) else f"a {type(value).__name__}"
-    advice = "--save DIR writes it to a file" if is_image(value) else "use it from Python"
-    raise OptionError(f"the answer holds {kind}, which has no form in JSON: {advice}")
 
 
 def as_text(value: Any) -> str:

@@ -28,7 +28,7 @@ class Exit(NamedTuple):
 #: An error ends with the code of the first of its classes (in method resolution order) that stands here.
 EXITS = (
     Exit(OK, "done"),
-    Exit(NEGATIVE, "the answer is no: `check` or `init` found a contradiction, `scan` a folder it could not read,"
+    Exit(NEGATIVE, "the answer is no: `check` or `init` found a contradiction, `scan` or `batch` what cannot be read,"
                    " `inspect --security` a danger"),
     Exit(USAGE, "wrong usage: unknown option, task, backend or value", (errors.OptionError, errors.RegistryError)),
     Exit(3, "no such model, or not a model", (errors.ModelNotFound, errors.NotAModel, errors.AmbiguousModel)),

@@ -11,7 +11,7 @@ from typing import TypeVar
 from modelscope_ext.cli.output import Output, is_terminal
 from modelscope_ext.utils.text import printable
 
-__all__ = ["Counter", "Steps", "bar"]
+__all__ = ["Counter", "Rows", "Steps", "bar"]
 
 Self = TypeVar("Self", bound="_Line")
 
@@ -102,3 +102,43 @@ class Steps(_Line):
             self.pause()
         else:
             self.draw(lambda: f"{bar(done, total)} {printable(label)}")
+
+
+class Rows(_Line):
+    """A bar for the rows of a batch, with their rate and the time that is left: call it with done, total, errors."""
+
+    def __init__(self, output: Output) -> None:
+        super().__init__(output)
+        self._begun: tuple[float, int] | None = None
+
+    def __call__(self, done: int, total: int, errors: int) -> None:
+        """Draw the bar; the first call tells where this run began."""
+        if not self.shown:
+            return
+        now = time.monotonic()
+        if self._begun is None:
+            self._begun = now, done
+        seconds, rows = now - self._begun[0], done - self._begun[1]
+        self.draw(lambda: self._text(done, total, errors, rows / seconds if seconds > 0 else 0.0))
+
+    @staticmethod
+    def _text(done: int, total: int, errors: int, rate: float) -> str:
+        left = f", {duration((total - done) / rate)} left" if rate > 0 else ""
+        speed = f"  {rate:,.0f}/s" if rate >= 10 else f"  {rate:.2g}/s" if rate > 0 else ""
+        wrong = f"  {errors:,} bad" if errors else ""
+        return f"{bar(done, total)} {done:,}/{total:,} rows{speed}{left}{wrong}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time as a person says it.
+
+    Example:
+        >>> duration(42), duration(130), duration(7800)
+        ('42 s', '2 min 10 s', '2 h 10 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

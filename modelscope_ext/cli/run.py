@@ -16,8 +16,8 @@ from typing import Any
 from modelscope_ext.cli import exits
 from modelscope_ext.cli.options import add_model, add_permissions, key_value, permissions, positive, resolve_keywords
 from modelscope_ext.cli.output import Output, is_terminal
-from modelscope_ext.cli.saving import Saver
 from modelscope_ext.errors import ModelScopeExtError, OptionError
+from modelscope_ext.pipelines.saving import Saver
 from modelscope_ext.utils.text import printable
 
 __all__ = ["EXAMPLES", "configure", "failure", "progress", "read_item", "run"]

@@ -47,7 +47,7 @@ from modelscope_ext.models.media import (
 from modelscope_ext.safety.urls import CLOSED, Web
 from modelscope_ext.utils.text import did_you_mean, printable
 
-__all__ = ["KINDS", "Kind", "is_lazy", "text_length"]
+__all__ = ["KINDS", "PAIRS", "Kind", "is_lazy", "text_length"]
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def _is_sequence(value: Any) -> bool:
 #: Names under which a text may stand in a dict of its own.
 _TEXTS = ("text", "src", "sentence", "input")
 #: Names of the two texts of a pair: ours and transformers', ModelScope's, and those of data sets.
-_PAIRS = (
+PAIRS = (
     ("text", "text_pair"),
     ("text", "text2"),
     ("text1", "text2"),
@@ -150,7 +150,7 @@ def _pair(value: Any, web: Web = CLOSED) -> Any:
         value = {"text": value[0], "text_pair": value[1]}
     if isinstance(value, str) or _named_text(value):
         return _text(value)
-    names = next((pair for pair in _PAIRS if isinstance(value, Mapping) and set(value) == set(pair)), None)
+    names = next((pair for pair in PAIRS if isinstance(value, Mapping) and set(value) == set(pair)), None)
     if names is None:
         raise wrong(KINDS["pair"].says, value)
     first, second = (value[name] for name in names)

@@ -22,6 +22,8 @@ from modelscope_ext.utils.text import did_you_mean, listing, printable
 if TYPE_CHECKING:
     from modelscope_ext.models.base import Model
     from modelscope_ext.models.resolution import Resolution
+    from modelscope_ext.pipelines.columns import Columns
+    from modelscope_ext.pipelines.mapping import Answer
 
 __all__ = ["Pipeline"]
 
@@ -150,6 +152,58 @@ class Pipeline:
         items, single = normalise(task, inputs, web=web)
         outputs = self._all(task, items, size, options)
         return outputs[0] if single else outputs
+
+    def map(
+        self,
+        rows: Iterable[Any],
+        *,
+        columns: Columns = None,
+        batch_size: int | None = None,
+        raw: bool = False,
+        allow_sources: Iterable[Any] = (),
+        **options: Any,
+    ) -> Iterator[Answer]:
+        """Run the task over rows of data, as many as there are: one answer each, in order.
+
+        A row that cannot be answered gives an answer that says why, and the others are not touched by it. Rows are
+        taken a window at a time (16 batches of texts, 4 of anything else), so that memory does not grow with them.
+
+        Args:
+            rows: Inputs, or rows with the input in one or more columns: a list, a generator, a data set.
+            columns: The column that is the input, or fields of the input and their columns; default those that have
+                the fields' names, or a usual one (``"text"``, ``"image"``, ...). The first row decides.
+            batch_size: Rows that run at once; default the pipeline's.
+            raw: Give the library's own outputs.
+            allow_sources: As in a call.
+            **options: Options of the task, and fields that are the same for every row.
+
+        Returns:
+            A generator of `Answer`: `row`, and either `output` or `error`.
+
+        Raises:
+            OptionError: An option that the task does not take; a column that is not there.
+
+        Example:
+            >>> from modelscope_ext import pipeline
+            >>> from modelscope_ext.data import digits_folder, digits_samples
+            >>> rows = [{"id": 7, "image": str(digits_samples()[3])}, {"id": 8, "image": "none.png"}]
+            >>> with pipeline(model=digits_folder(), backend="onnx") as pipe:
+            ...     for answer in pipe.map(rows):
+            ...         answer.row, answer.error.type if answer.error else answer.output[0]["label"]
+            (0, '3')
+            (1, 'OptionError')
+        """
+        from modelscope_ext.pipelines.mapping import Mapper, answers
+
+        self._check_open()
+        if isinstance(rows, str | bytes | Mapping) or not (hasattr(rows, "__iter__") or hasattr(rows, "__getitem__")):
+            raise OptionError(f"map: expected rows, got one {type(rows).__name__}; call the pipeline for one input")
+        if type(raw) is not bool:
+            raise OptionError(f"raw={raw!r}: expected True or False")
+        size = _batch_size(batch_size) or self.batch_size or 1
+        web = self._web.plus(allow_sources)
+        options = {**options, "raw": True} if raw else options
+        return answers(self, rows, Mapper(self, columns=columns, batch_size=size, web=web, options=options))
 
     def _walk(self, task: str, inputs: Any, size: int, options: dict[str, Any], web: Web) -> Iterator[Any]:
         """Yield outputs as inputs come; at most one batch is held."""

@@ -220,7 +220,7 @@ def test_rows_have_the_bounds_that_were_promised():
         **{f"{name}-{size}": 1.0 for name in ("merge", "deepcopy") for size in ("300B", "100kB", "2MB")},
         "pretty": 1 / 20, "registry-get": 1 / 2, "registry-build": 1 / 2, "registry-first": 1 / 2,
         "first-bert": 0.85, "first-minilm": 0.9, "first-llama": 0.9, "first-similarity": 1.0, "first-onnx": 0.15,
-        "first-diffusion": 1.0, "first-mindone": 1.05,
+        "first-diffusion": 1.0, "first-mindone": 1.05, "job-loop": 1 / 2, "job-workers": 1 / 1.6, "job-ray": 1 / 1.6,
         **{f"download-{kind}-{hub}": 1 / 0.9 for kind in ("large", "small") for hub in ("hf", "ms")},
         **{f"download-{kind}-{hub}-cpu": 1.1 for kind in ("large", "small") for hub in ("hf", "ms")},
         "batch-8": 1 / 2, "batch-32": 1 / 2, "batch-growth": 1.25,

@@ -36,7 +36,7 @@ def examples(command):
         yield rest[:end], "|" in words[:at]
 
 
-_HEAVY = ("run", "serve", "export", "convert")
+_HEAVY = ("run", "batch", "serve", "export", "convert")
 LIGHT = [
     (a, fed) for command in frame.COMMANDS if command not in _HEAVY for a, fed in examples(command) if "--web" not in a
 ]
@@ -125,3 +125,38 @@ def test_the_example_of_convert_writes_a_folder(cli, tmp_path, arguments):
     assert done.code == 0, done.err
     assert list((tmp_path / "copy").glob("m*.ckpt" if arguments[4] == "mindformers" else "*.safetensors"))
     assert str(tmp_path / "copy") in done.out
+
+
+BATCH = [arguments for arguments, _ in examples("batch")]
+
+
+@pytest.mark.parametrize("arguments", BATCH, ids=[" ".join(arguments) for arguments in BATCH])
+def test_the_example_of_batch_writes_one_record_a_row(cli, tmp_path, arguments):
+    import shutil
+
+    from tests.tiny import onnx_
+
+    out = tmp_path / "out"
+    rows = [{"id": n, "review": text, "question": text, "found": ["a", "b"]} for n, text in enumerate(("good", "bad"))]
+    (tmp_path / "reviews.csv").write_text("".join(f"{a},{b}\n" for a, b in [("id", "review"), (0, "good"), (1, "bad")]))
+    (tmp_path / "reviews.jsonl").write_text("".join(json.dumps({"text": row["review"]}) + "\n" for row in rows))
+    (tmp_path / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "photos").mkdir()
+    for path in digits_samples()[:2]:
+        shutil.copy(path, tmp_path / "photos")
+    places = {name: tmp_path / name for name in ("reviews.csv", "reviews.jsonl", "queries.jsonl")}
+    places |= {
+        "photos/": tmp_path / "photos",
+        "./vit": digits_folder(),
+        "results/": out,
+        "labels/": out,
+        "ranked/": out,
+    }
+    places["./sentiment"] = onnx_.write("text-classification", tmp_path / "sentiment")
+    places["./reranker"] = onnx_.write("text-ranking", tmp_path / "reranker")
+    backend = ("--backend", "onnx") if "./vit" in arguments else ()
+    done = cli(*(places.get(word, word) for word in arguments), *backend)
+    assert done.code == 0, done.err
+    assert str(out) in done.out
+    [shard] = out.glob("part-*")
+    assert len(shard.read_text().splitlines()) == (3 if shard.suffix == ".csv" else 2)

@@ -11,7 +11,7 @@ import pytest
 
 from modelscope_ext.cli import progress
 from modelscope_ext.cli.output import Output
-from modelscope_ext.cli.progress import Counter, Steps, bar
+from modelscope_ext.cli.progress import Counter, Rows, Steps, bar
 
 
 class Terminal(io.StringIO):
@@ -113,3 +113,13 @@ def drained(terminal):
         while piece := os.read(terminal, 4096):
             text += piece
     return text
+
+
+def test_rows_show_their_rate_and_what_is_left(output):
+    with Rows(output) as rows:
+        for done in (100, 200, 300):
+            rows(done, 1000, done // 100)
+    text = screen(output.stderr.getvalue().removesuffix("\r\x1b[K"))
+    assert text.startswith("[######..............] 300/1,000 rows  ") and text.endswith("  3 bad")
+    assert "/s, " in text and " left" in text
+    assert screen(output.stderr.getvalue()) == ""

@@ -9,10 +9,10 @@ import pytest
 
 from modelscope_ext.cli.answers import as_json, as_text
 from modelscope_ext.cli.output import Output
-from modelscope_ext.cli.saving import Saver
 from modelscope_ext.data import digits_folder, digits_samples
 from modelscope_ext.errors import OptionError
 from modelscope_ext.models.encode import wav
+from modelscope_ext.pipelines.saving import Saver
 
 
 def picture(colour="red"):

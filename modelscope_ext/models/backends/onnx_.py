@@ -101,7 +101,7 @@ class Onnx(Backend):
     runs_code = False
     options: ClassVar[Mapping[str, str]] = {
         "file_name": "the ONNX file to load, by its name in the model, e.g. onnx/model_O3.onnx",
-        "threads": "threads inside one operator (onnxruntime decides)",
+        "threads": "threads inside one operator (OMP_NUM_THREADS, or onnxruntime decides)",
         "max_length": "tokens after which a text is cut (what the model's files say)",
         "pooling": "how token vectors become one vector where the files do not say: cls, max, mean, ...",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,7 +51,7 @@ def open_session(path: Path, device: str, threads: int | None, *, file: str) -> 
     Args:
         path: The ONNX file; what it pulls in has been checked.
         device: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
-        threads: Threads inside one operator; None leaves onnxruntime's choice.
+        threads: Threads inside one operator; None takes OMP_NUM_THREADS, or onnxruntime's choice.
         file: The file's name inside the model, for messages.
 
     Raises:
@@ -63,6 +64,8 @@ def open_session(path: Path, device: str, threads: int | None, *, file: str) -> 
     provider, options = _provider(device, onnxruntime.get_available_providers())
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
+    if threads is None and os.environ.get("OMP_NUM_THREADS", "").isdecimal():
+        threads = int(os.environ["OMP_NUM_THREADS"])  # onnxruntime asks the machine alone, unlike other libraries
     if threads is not None:
         settings.intra_op_num_threads = threads
     chosen = [(provider, options)] if options else [provider]

@@ -1,8 +1,9 @@
-"""`run --save DIR`: images, videos and sounds of an answer become files; their names stand in the answer instead."""
+"""Step 6 of 6: answers as JSON; images, videos and sounds become files, and their names stand in the answer instead."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,37 @@ from modelscope_ext.models.encode import animated, wav
 from modelscope_ext.models.media import is_image
 from modelscope_ext.utils.text import printable
 
-__all__ = ["Saver"]
+__all__ = ["Saver", "as_json"]
 
 #: Frames a second of a video whose model does not say.
 _FPS = 8.0
+
+
+def as_json(value: Any) -> Any:
+    """Return an answer in JSON types; arrays become lists, what is no number null.
+
+    Raises:
+        OptionError: It holds something that JSON has no form for, such as an image.
+
+    Example:
+        >>> as_json({"label": "a", "score": 0.5, "box": (1, 2)})
+        {'label': 'a', 'score': 0.5, 'box': [1, 2]}
+        >>> as_json([float("nan"), float("inf"), 1.0])
+        [None, None, 1.0]
+    """
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if callable(getattr(value, "tolist", None)):
+        return as_json(value.tolist())
+    kind = "an image" if is_image(value) else f"a {type(value).__name__}"
+    advice = "--save DIR writes it to a file" if is_image(value) else "use it from Python"
+    raise OptionError(f"the answer holds {kind}, which has no form in JSON: {advice}")
 
 
 class Saver:
