@@ -3,6 +3,8 @@
 import io
 import json
 import shlex
+import subprocess
+import sys
 from importlib import import_module
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from modelscope_ext import cli as frame
 from modelscope_ext.data import digits_folder, digits_samples
 from tests.cli.folders import BERT, safetensors
+from tests.cli.test_main import ENV
 from tests.conftest import LOOPBACK
 
 #: Example path of `run` -> the tiny model that stands for it, and its task where the files alone do not say it.
@@ -71,7 +74,7 @@ def test_the_example_runs(cli, hubs, make_model, monkeypatch, arguments, fed):
     assert done.out or arguments == ["list", "models"] or "-o" in arguments
 
 
-RUN = list(examples("run"))
+RUN = [(arguments, fed) for arguments, fed in examples("run") if "--python" not in arguments]
 
 
 @pytest.mark.pt
@@ -93,6 +96,19 @@ def test_the_example_of_run_answers(cli, tmp_path, tiny_root, monkeypatch, argum
     assert done.code == 0, done.err
     assert done.out.strip()
     assert "depths/" not in arguments or list((tmp_path / "depths").glob("*.png"))
+
+
+@pytest.mark.pt
+def test_the_example_of_run_in_another_environment(tiny_root):
+    from tests.tiny.transformers_ import build
+
+    [arguments] = [arguments for arguments, _ in examples("run") if "--python" in arguments]
+    # This environment stands in for the one that has MindSpore; `tests/cli/test_elsewhere.py` makes one that is another.
+    places = {"ms/bin/python": sys.executable, "mindspore": "pytorch"}
+    places["./llama"] = build("text-generation", tiny_root / "examples" / "text-generation")
+    argv = [sys.executable, "-m", "modelscope_ext", *(str(places.get(word, word)) for word in arguments)]
+    done = subprocess.run(argv, capture_output=True, text=True, env=ENV, check=False)
+    assert (done.returncode, bool(done.stdout.strip())) == (0, True), done.stderr
 
 
 EXPORT = list(examples("export"))
