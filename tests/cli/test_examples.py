@@ -103,7 +103,7 @@ def test_the_example_of_run_in_another_environment(tiny_root):
     from tests.tiny.transformers_ import build
 
     [arguments] = [arguments for arguments, _ in examples("run") if "--python" in arguments]
-    # This environment stands in for the one that has MindSpore; `tests/cli/test_elsewhere.py` makes one that is another.
+    # This environment stands in for the one with MindSpore; `tests/cli/test_elsewhere.py` makes another one.
     places = {"ms/bin/python": sys.executable, "mindspore": "pytorch"}
     places["./llama"] = build("text-generation", tiny_root / "examples" / "text-generation")
     argv = [sys.executable, "-m", "modelscope_ext", *(str(places.get(word, word)) for word in arguments)]
