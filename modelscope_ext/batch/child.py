@@ -7,7 +7,7 @@ that runs a batch needs no guard. What it prints goes to stderr. Nothing is shar
 from __future__ import annotations
 
 import os
-import pickle
+import pickle  # nosec B403 # between this package's own processes
 import signal
 import subprocess
 import sys
@@ -87,7 +87,7 @@ def serve(connection: Connection) -> None:
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
         with suppress(EOFError, BrokenPipeError, ConnectionResetError):  # nobody is there any more
-            import_string(main)(connection, *pickle.loads(arguments))
+            import_string(main)(connection, *pickle.loads(arguments))  # nosec B301 # the parent made them
     finally:
         with suppress(Exception):
             sys.stderr.flush()
@@ -109,7 +109,8 @@ def portable(error: BaseException) -> BaseException:
         (ModelScopeExtError('no'), 'ModelScopeExtError')
     """
     try:
-        return error if isinstance(pickle.loads(pickle.dumps(error)), type(error)) else _said(error)
+        sent = pickle.loads(pickle.dumps(error))  # nosec B301 # made here
+        return error if isinstance(sent, type(error)) else _said(error)
     except Exception:  # noqa: BLE001 - of whatever kind: it cannot be sent
         return _said(error)
 

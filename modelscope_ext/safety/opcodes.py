@@ -9,7 +9,7 @@ A small machine follows the stack with stand-ins for the objects: containers, co
 
 from __future__ import annotations
 
-import pickletools  # nosec B403 - its table of operations; nothing is unpickled
+import pickletools  # nosec B403 # its table of operations; nothing is unpickled
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, NoReturn
 

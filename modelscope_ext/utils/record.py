@@ -100,7 +100,8 @@ def _settle(cls: Any) -> Any:
         body.append(f" _set(self, {name!r}, {value})\n")
     if hasattr(cls, "__post_init__"):
         body.append(" self.__post_init__()\n")
-    exec(f"def __init__({', '.join(('self', *parameters))}):\n{''.join(body) or ' pass'}", names)
+    head = f"def __init__({', '.join(('self', *parameters))}):\n"
+    exec(head + ("".join(body) or " pass"), names)  # nosec B102 # of the names of a class's own fields
     made = names["__init__"]
     made.__qualname__ = f"{cls.__qualname__}.__init__"
     cls.__init__ = made

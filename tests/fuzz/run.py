@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-import atheris
-
-with atheris.instrument_imports(include=["modelscope_ext"]):
-    from tests.fuzz.readers import try_one
-
 
 def main() -> None:
+    import atheris
+
+    with atheris.instrument_imports(include=["modelscope_ext"]):
+        from tests.fuzz.readers import try_one
+
     name, *rest = sys.argv[1:]
     atheris.Setup([sys.argv[0], *rest], lambda data: try_one(name, data))
     atheris.Fuzz()

@@ -244,7 +244,7 @@ def _load_tokenizer(folder: Folder, name: str) -> Any:
     return read(
         folder,
         f"the tokenizer in {name}",
-        lambda: AutoTokenizer.from_pretrained(  # nosec B615 - a local folder
+        lambda: AutoTokenizer.from_pretrained(  # nosec B615 # a local folder
             str(folder.path), gguf_file=name, trust_remote_code=False, local_files_only=True
         ),
     )

@@ -55,7 +55,7 @@ def run(text: str, file: str) -> dict[str, Any]:
     namespace: dict[str, Any] = {"__name__": "modelscope_ext_config", "__file__": file, "__builtins__": __builtins__}
     with _put_back(os.path.dirname(os.path.abspath(file))):
         try:
-            exec(compile(text, file, "exec", dont_inherit=True), namespace)  # nosec B102 - with trust_remote_code=True
+            exec(compile(text, file, "exec", dont_inherit=True), namespace)  # nosec B102 # with trust_remote_code=True
         except (Exception, SystemExit) as error:
             raise RemoteCodeFailed(
                 f"{printable(file)}{_line_of(error, file)}: {type(error).__name__}: {printable(str(error), 200)}. "

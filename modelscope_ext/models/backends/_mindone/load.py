@@ -101,7 +101,7 @@ def _config(folder: Folder) -> Any:
     from transformers import AutoConfig
 
     place = str(folder.path)
-    config = AutoConfig.from_pretrained(place, trust_remote_code=False, local_files_only=True)  # nosec B615 - a folder
+    config = AutoConfig.from_pretrained(place, trust_remote_code=False, local_files_only=True)  # nosec B615 # a folder
     return in_older_words(config, folder)
 
 

@@ -8,6 +8,7 @@ unopened; it imports scipy when it is called. Nothing else of scipy or transform
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from threading import RLock, get_ident
@@ -31,9 +32,8 @@ def import_losses() -> None:
             return
         sys.modules[_OPTIMISERS] = _Unopened(get_ident())
         try:
-            import_module(_LOSSES)
-        except Exception:  # noqa: BLE001 - whatever it is, the import that follows raises it
-            pass
+            with suppress(Exception):  # whatever it is, the import that follows raises it
+                import_module(_LOSSES)
         finally:
             _give_back()
 

@@ -135,7 +135,7 @@ def _load_config(folder: Folder) -> Any:
     trusted = folder.trusts("config.json")
     place = str(folder.path)
     try:
-        return AutoConfig.from_pretrained(place, trust_remote_code=trusted, local_files_only=True)  # nosec B615 - a folder
+        return AutoConfig.from_pretrained(place, trust_remote_code=trusted, local_files_only=True)  # nosec B615 # a folder
     except (KeyError, ValueError) as error:
         kind = folder.raw.get("model_type")
         if "auto_map" not in folder.raw and not _knows(kind):
