@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
 import warnings
@@ -21,6 +22,10 @@ settings.register_profile("search", max_examples=2000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 LOOPBACK = ["127.0.0.1", "::1"]
+
+# A shell starts what it puts into the background with Ctrl-C ignored, and so would be the children of these tests.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _HOME = tempfile.TemporaryDirectory(prefix="home-")
 os.environ.update(OFFLINE)
