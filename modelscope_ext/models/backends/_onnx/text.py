@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,8 @@ class Text:
         most: Tokens that the model takes, or None.
         pad: Id of the padding token.
         left: Whether padding goes before the text.
+        another: Makes the same tokenizer again, from the bytes that were checked. Writing one out to read it back would
+            print to stdout where a vocabulary has holes.
     """
 
     tokenizer: Any
@@ -75,6 +78,7 @@ class Text:
     most: int | None
     pad: int
     left: bool
+    another: Callable[[], Any]
     _cut: dict[tuple[int, str, int], Any] = field(default_factory=dict)
 
     @classmethod
@@ -93,14 +97,13 @@ class Text:
         """
         config = {**document("special_tokens_map.json"), **document("tokenizer_config.json")}
         model = document("config.json")
-        tokenizer = _read(folder, config, limits)
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
+        another = _read(folder, config, limits)
+        tokenizer = another()
         pad = _id_of(tokenizer, config.get("pad_token"))
         if pad is None:
             pad = next((v for v in (model.get("pad_token_id"), model.get("eos_token_id")) if type(v) is int), 0)
         most = most or _most(config, model, document("sentence_bert_config.json"))
-        return cls(tokenizer, config, most, pad, config.get("padding_side") == "left")
+        return cls(tokenizer, config, most, pad, config.get("padding_side") == "left", another)
 
     def token_id(self, name: str) -> int | None:
         """Return the id of a special token by its role, e.g. ``"mask_token"``, or None."""
@@ -175,32 +178,36 @@ class Text:
             return self.tokenizer
         key = (most, cut, stride)
         if key not in self._cut:
-            from tokenizers import Tokenizer
-
-            copy = Tokenizer.from_str(self.tokenizer.to_str())
-            copy.enable_truncation(most, stride=stride, strategy=cut)
-            self._cut[key] = copy
+            other = self.another()
+            other.enable_truncation(most, stride=stride, strategy=cut)
+            self._cut[key] = other
         return self._cut[key]
 
 
-def _read(folder: Path, config: Mapping[str, Any], limits: Limits) -> Any:
+def _read(folder: Path, config: Mapping[str, Any], limits: Limits) -> Callable[[], Any]:
     for name, reader in (("tokenizer.json", _whole), ("vocab.txt", _wordpiece)):
         if (folder / name).is_file():
-            data = read_inside(folder, name, limits=limits)
-            try:
-                return reader(data, config)
-            except BaseException as error:
-                if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-                    raise
-                raise MalformedMetadata(
-                    f"{name} cannot be read by the tokenizers library: {printable(str(error))}. "
-                    "Download it again, or update tokenizers.",
-                    file=name,
-                ) from error
+            return partial(_made, reader, read_inside(folder, name, limits=limits), config, name)
     raise NotAModel(
         "The folder has no tokenizer.json (nor BERT's vocab.txt), which the onnx backend needs for texts. "
         "With transformers installed, AutoTokenizer.from_pretrained(folder).save_pretrained(folder) writes one."
     )
+
+
+def _made(reader: Callable[[bytes, Mapping[str, Any]], Any], data: bytes, config: Mapping[str, Any], name: str) -> Any:
+    try:
+        tokenizer = reader(data, config)
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise MalformedMetadata(
+            f"{name} cannot be read by the tokenizers library: {printable(str(error))}. "
+            "Download it again, or update tokenizers.",
+            file=name,
+        ) from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def _whole(data: bytes, config: Mapping[str, Any]) -> Any:
