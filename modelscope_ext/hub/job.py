@@ -137,6 +137,9 @@ class Job:
     def _published(self, file: HubFile, partial: Partial | Striped) -> None:
         self.hub.publish(self.listing, file, partial.path, self.access)
         partial.published()
+        if file.size >= stripes.LARGE:  # a server may have changed its mind about ranges: what the other way had begun
+            Partial(self.partials, file).discard()
+            Striped(self.partials, file).discard()
         self.verified.note(self.folder / file.name, file, new=True)
 
     def _lock_of(self, file: HubFile) -> Path:

@@ -24,6 +24,9 @@ __all__ = ["LARGE", "STREAMS", "Striped", "arrived_of"]
 LARGE = 2**27
 #: Of one file, at most.
 STREAMS = 4
+#: Seconds after which another stream may join, the bytes a second that are enough, and what the last stream must have
+#: brought (the rate with it over that without).
+LOOK, ENOUGH, WORTH = 0.25, 2.0**28, 1.1
 _STRIPE, _MOST_STRIPES = 2**25, 512
 _PIECE = 2**18
 _COUNTER = struct.Struct("<Q")

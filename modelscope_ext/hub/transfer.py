@@ -31,9 +31,6 @@ __all__ = ["Transfer", "WholeOnly"]
 _PIECE = 2**18
 #: So many bytes in so many seconds are as good as none: another connection is worth a try.
 _SLOW, _SLOW_FOR = 1024, 60.0
-#: Seconds after which another stream may join, the bytes a second that are enough, and what the last stream must have
-#: brought (the rate with it over that without).
-_LOOK, _ENOUGH, _WORTH = 0.25, 2.0**28, 1.1
 
 
 class WholeOnly(Exception):
@@ -238,10 +235,10 @@ class Transfer:
         best = 0.0
         while len(streams) < min(striped.count, stripes.STREAMS) - 1:
             before, since = striped.arrived, time.monotonic()
-            if done.wait(_LOOK):
+            if done.wait(stripes.LOOK):
                 break
             rate = (striped.arrived - before) / (time.monotonic() - since)
-            if rate >= _ENOUGH or rate < best * _WORTH or not self.spare.acquire(blocking=False):
+            if rate >= stripes.ENOUGH or rate < best * stripes.WORTH or not self.spare.acquire(blocking=False):
                 break
             best = rate
             streams.append(threading.Thread(target=helped, name="modelscope-ext-stripe"))

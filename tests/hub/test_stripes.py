@@ -11,7 +11,7 @@ import time
 import pytest
 
 from modelscope_ext.errors import DiskFull, HubError
-from modelscope_ext.hub import stripes, transfer
+from modelscope_ext.hub import stripes
 from modelscope_ext.hub.download import work_to_do
 from modelscope_ext.hub.protocol import HubFile
 from modelscope_ext.hub.stripes import Striped, arrived_of
@@ -28,9 +28,8 @@ BIG = Generated(9_500_000)
 @pytest.fixture(autouse=True)
 def small_stripes(monkeypatch):
     """Stripes of 1 MB, from 2 MB on, in as many streams as there may be."""
-    monkeypatch.setattr(transfer, "_LOOK", 0.001)
-    monkeypatch.setattr(transfer, "_ENOUGH", math.inf)
-    monkeypatch.setattr(transfer, "_WORTH", 0)
+    for name, value in {"LOOK": 0.001, "ENOUGH": math.inf, "WORTH": 0}.items():
+        monkeypatch.setattr(stripes, name, value)
     monkeypatch.setattr(stripes, "LARGE", 2_000_000)
     monkeypatch.setattr(stripes, "_STRIPE", 1_000_000)
 
@@ -63,6 +62,20 @@ def test_a_server_that_sends_whole_files_only(served):
     served.server.faults.ignore_range(path=WEIGHTS)
     assert (served.fetch([WEIGHTS]) / WEIGHTS).read_bytes() == BIG.read()
     assert not list(served.cache.rglob("*.map"))
+
+
+def test_what_one_way_of_fetching_had_begun_goes_when_the_other_is_done(served, monkeypatch):
+    monkeypatch.setattr(stripes, "STREAMS", 1)
+    at = {"path": WEIGHTS, "times": 1, "route": "cdn", "method": "GET"}
+    served.server.faults.ignore_range(**at)
+    served.server.faults.cut(3_000_000, skip=1, **at)
+    served.server.faults.status(403, skip=2, **at)
+    with pytest.raises(HubError):
+        served.fetch([WEIGHTS])
+    assert list(served.cache.rglob("*.part"))
+    served.server.faults.clear()
+    assert (served.fetch([WEIGHTS]) / WEIGHTS).read_bytes() == BIG.read()
+    assert not [p for p in served.cache.rglob("*") if p.suffix in (".part", ".stripes", ".map")]
 
 
 def test_a_wrong_byte(served):

@@ -18,8 +18,8 @@ REPO = "org/model"
 BIG = Generated(5_000_000)
 WEIGHTS = "sub/model.safetensors"
 FILES = {"README.md": "# A model\n", "config.json": "{}", "empty.txt": "", "sub/deep/vocab.txt": "a\nb\n", WEIGHTS: BIG}
-#: What makes a file of a few MiB a large one.
-STRIPED = {"LARGE": 2**20, "_STRIPE": 2**20}
+#: Settings of `hub.stripes` with which a file of a few MiB is fetched in as many streams as there may be.
+STRIPED = {"LARGE": 2**20, "_STRIPE": 2**20, "LOOK": 0.001, "ENOUGH": 1e18, "WORTH": 0}
 #: Files that are no content: locks, notes, and which commit a branch was at.
 _NOTES = (".lock", "verified.json", "CACHEDIR.TAG", ".gitignore")
 
