@@ -153,7 +153,8 @@ def check_refusal(case: Case, trust: bool, answer: dict, folder: str) -> None:
     grants = {
         "RC": ("trust_remote_code", None),
         "PK": ("allow_pickle",),
-        "RD": ("allow_sources",),
+        # What is asked for by a keyword of the call, and not by the folder, nothing permits.
+        "RD": (None,) if answer["field"] == "custom_pipeline" else ("allow_sources",),
         "LM": ("limits", None),
     }
     assert answer["grant"] in grants.get(expected, (None,)), answer["text"]
