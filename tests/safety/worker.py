@@ -136,6 +136,9 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     mark, on_hub = os.environ.get("EVIL_MARK", ""), job.get("hub")
     roots = [os.path.realpath(os.getcwd()), *([] if on_hub else [real])]
     watched.update(roots=roots, allowed=[*ALLOWED, *roots, *job["allowed"]], hub=on_hub)
+    if job.get("first"):  # torch and transformers set variables and filters when they are first used
+        with pipeline(model=job["first"]) as pipe:
+            pipe(job["inputs"][0])
     before, error, memory, start = (
         state(),
         None,
