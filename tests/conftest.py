@@ -53,10 +53,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 #: Where nothing of PyTorch takes part, unless a test says so: these run in the environment `core` only. What the newer
-#: clients of the environment `pt` may do differently, the other tests of hubs try there too.
+#: client of Hugging Face in the environment `pt` may do differently, the other tests of hubs try there too; Modelers' is
+#: the same one in both.
 _LIGHT = (
-    *("fuzz/", "metadata/", "safety/", "serve/", "utils/"),
-    *("hub/test_faults_", "hub/test_names", "hub/test_retry", "hub/test_phase_one"),
+    *("batch/", "fuzz/", "metadata/", "safety/", "serve/", "utils/"),
+    *("hub/test_faults_", "hub/test_names", "hub/test_retry", "hub/test_phase_one", "hub/test_stripes"),
 )
 
 
@@ -69,7 +70,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         name = item.path.relative_to(here).as_posix() if item.path.is_relative_to(here) else ""
-        if name.startswith(_LIGHT) and item.get_closest_marker("pt") is None:
+        once = name.startswith(_LIGHT) or "[openmind" in item.name or "-openmind" in item.name
+        if once and item.get_closest_marker("pt") is None:
             item.add_marker("light")
         if any(item.get_closest_marker(name) for name in _ELSEWHERE):
             item.add_marker("elsewhere")
