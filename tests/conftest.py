@@ -53,8 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 #: Where nothing of PyTorch takes part, unless a test says so: these run in the environment `core` only. What the newer
-#: client of Hugging Face in the environment `pt` may do differently, the other tests of hubs try there too; Modelers' is
-#: the same one in both.
+#: client of Hugging Face in the environment `pt` may do differently, the other tests of hubs try there too; that of
+#: Modelers is the same one in both.
 _LIGHT = (
     *("batch/", "fuzz/", "metadata/", "safety/", "serve/", "utils/"),
     *("hub/test_faults_", "hub/test_names", "hub/test_retry", "hub/test_phase_one", "hub/test_stripes"),
