@@ -48,13 +48,13 @@ _NAMES = {str: "a string", dict: "an object", list: "a list", bool: "true or fal
 _SIZES: Mapping[str, str] = {
     **dict.fromkeys(
         ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "encoder_layers", "decoder_layers",
-         "num_decoder_layers", "num_encoder_layers", "num_experts", "num_local_experts", "n_routed_experts",
-         "n_shared_experts", "moe_num_experts", "depths", "num_blocks", "num_stages", "layers_per_block",
+         "num_decoder_layers", "num_encoder_layers", "depths", "num_blocks", "num_stages", "layers_per_block",
          "transformer_layers_per_block", "num_hidden_groups", "inner_group_num", "num_codebooks", "num_single_layers",
          "mtp_num_layers", "num_nextn_predict_layers", "decoder_depths", "encoder_depths"), "layers"),
     **dict.fromkeys(
         ("hidden_size", "d_model", "n_embd", "num_attention_heads", "num_key_value_heads", "n_head", "num_heads",
-         "head_dim", "block_out_channels", "attention_head_dim", "cross_attention_dim", "r", "lora_r", "rank_pattern"),
+         "head_dim", "block_out_channels", "attention_head_dim", "cross_attention_dim", "r", "lora_r", "rank_pattern",
+         "num_experts", "num_local_experts", "n_routed_experts", "n_shared_experts", "moe_num_experts"),
         "width"),
     **dict.fromkeys(
         ("intermediate_size", "ffn_dim", "d_ff", "n_inner", "encoder_ffn_dim", "decoder_ffn_dim", "in_features",

@@ -28,7 +28,7 @@ class Limits(Record):
         labels: Labels a configuration may list.
         unlisted_labels: Labels a configuration may declare without listing them.
         vocabulary: Entries a configuration may declare for an embedding.
-        width: Hidden size, channels, heads or rank a configuration may declare.
+        width: Hidden size, channels, heads, experts or rank a configuration may declare.
         features: Inputs or outputs a single dense layer may declare.
         steps: Time steps and positions a configuration may declare.
         elements: Elements of one tensor.
