@@ -19,10 +19,9 @@ from modelscope_ext.hub.digest import content_id, hasher
 from modelscope_ext.hub.protocol import HubFile
 from modelscope_ext.utils.text import printable
 
-__all__ = ["Partial", "begin_writing", "key_of", "told"]
+__all__ = ["Partial", "key_of", "told"]
 
 _PIECE = 2**20
-_BATCH = 2**25
 _NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
@@ -106,19 +105,14 @@ class Partial:
             raise self._told(error) from error
         if self._hash is not None:
             self._hash.update(piece)
-        before, self.size = self.size, self.size + len(piece)
-        if before // _BATCH != self.size // _BATCH:
-            begin_writing(self._handle, before // _BATCH * _BATCH, _BATCH)
+        self.size += len(piece)
 
     def complete(self) -> bool:
         """Whether all bytes are here and are the listed ones."""
         if self.size != self.file.size:
             return False
         known = content_id(self.file)
-        if known is not None and self._hash.hexdigest() != known:
-            return False
-        begin_writing(self._handle, self.size // _BATCH * _BATCH, self.size % _BATCH)
-        return True
+        return known is None or bool(self._hash.hexdigest() == known)
 
     def sync(self) -> None:
         """Wait until all bytes are on the disk, not only in its cache.
@@ -153,16 +147,6 @@ class Partial:
 
     def _told(self, error: OSError) -> OSError:
         return told(error, self.file, self.path, self.size, resumable=self.resumable)
-
-
-def begin_writing(handle: int, start: int, length: int) -> None:
-    """Have a finished range written to the disk now, so that little is left to wait for at the end.
-
-    Linux starts that for dirty pages which are said to be no longer needed, and keeps them meanwhile.
-    """
-    if hasattr(os, "posix_fadvise"):
-        with suppress(OSError):
-            os.posix_fadvise(handle, start, length, os.POSIX_FADV_DONTNEED)
 
 
 def told(error: OSError, file: HubFile, path: Path, arrived: int, *, resumable: bool) -> OSError:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from modelscope_ext.hub.digest import content_id, hasher
-from modelscope_ext.hub.partial import Partial, begin_writing, told
+from modelscope_ext.hub.partial import Partial, told
 from modelscope_ext.hub.protocol import HubFile
 
 __all__ = ["LARGE", "STREAMS", "Striped", "arrived_of"]
@@ -27,8 +27,10 @@ STREAMS = 4
 #: Seconds after which another stream may join, the bytes a second that are enough, and what the last stream must have
 #: brought (the rate with it over that without).
 LOOK, ENOUGH, WORTH = 0.25, 2.0**28, 1.1
-_STRIPE, _MOST_STRIPES = 2**25, 512
-_PIECE = 2**18
+_STRIPE, _MOST_STRIPES = 2**25, 16
+_PIECE = 2**20
+#: Bytes after which the thread that hashes is woken: each time costs as much as hashing some of them.
+_NEWS = 2**22
 _COUNTER = struct.Struct("<Q")
 
 
@@ -160,10 +162,11 @@ class Striped:
             raise told(error, self.file, self.path, self.arrived, resumable=True) from error
 
     def _note(self, stripe: int, done: int) -> None:
-        self._done[stripe] = done
+        before, self._done[stripe] = self._done[stripe], done
         os.pwrite(self._map, _COUNTER.pack(done), _COUNTER.size * stripe)
-        with self._news:
-            self._news.notify()
+        if before // _NEWS != done // _NEWS or done == self._length(stripe):
+            with self._news:
+                self._news.notify()
 
     def _front(self) -> int:
         """Return how many bytes are here from the beginning without a gap."""
@@ -176,7 +179,7 @@ class Striped:
         """Hash what has arrived, until `followed` is called."""
         while not self._ended and not stopped():
             with self._news:
-                self._news.wait_for(lambda: self._ended or self._front() - self._hashed >= _PIECE, timeout=0.5)
+                self._news.wait_for(lambda: self._ended or self._front() - self._hashed >= _NEWS, timeout=0.5)
             self._hash_to(self._front(), lambda: self._ended or stopped())
 
     def followed(self) -> None:
@@ -192,8 +195,6 @@ class Striped:
                 return
             self._hash.update(piece)
             self._hashed += len(piece)
-            if self._hashed % _STRIPE == 0:
-                begin_writing(self._handle, self._hashed - _STRIPE, _STRIPE)
 
     def complete(self, stopped: Callable[[], bool]) -> bool:
         """Whether all bytes are here and are the listed ones."""
@@ -214,6 +215,13 @@ class Striped:
 
     def published(self) -> None:
         """Say that the file was moved to its place."""
+        if os.name != "nt" and self._map >= 0:
+            # The last of removing and closing waits until the map's page, and all that is on its way to the disk before
+            # it, have arrived there. Nobody else needs to.
+            with suppress(OSError):
+                self._map_path.unlink()
+            threading.Thread(target=os.close, args=(self._map,), daemon=True).start()
+            self._map = -1
         self.close()
         for path in (self._map_path, self.path):  # where the file had two names, one of them stays
             with suppress(OSError):
