@@ -8,10 +8,22 @@ from io import BytesIO
 from math import isfinite
 from typing import Any
 
+from modelscope_ext.models import types as t
 from modelscope_ext.models.encode import animated, wav
 from modelscope_ext.models.media import is_image
 
-__all__ = ["as_json", "data_url"]
+__all__ = ["TEXTS", "as_json", "data_url"]
+
+#: Types of answers that are a text.
+TEXTS: tuple[Any, ...] = (
+    t.Generated,
+    t.Generated | list[t.Generated],
+    t.Text,
+    t.Text | list[t.Text],
+    t.Transcript,
+    t.Translation | list[t.Translation],
+    t.Summary | list[t.Summary],
+)
 
 #: Frames a second of a video whose model does not say.
 _FPS = 8.0

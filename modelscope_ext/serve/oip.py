@@ -28,7 +28,7 @@ from typing import Any
 
 from modelscope_ext import __version__
 from modelscope_ext.models import types as t
-from modelscope_ext.serve.answers import as_json
+from modelscope_ext.serve.answers import TEXTS, as_json
 from modelscope_ext.serve.call import Call, json_of, to_json
 from modelscope_ext.serve.documents import object_
 from modelscope_ext.serve.hosted import Hosted
@@ -267,15 +267,7 @@ _FORMS: Mapping[str, str] = {
         "labels": (t.Label | list[t.Label], list[t.Label]),
         "scores": (list[float],),
         "vector": (t.FloatArray,),
-        "text": (
-            t.Generated,
-            t.Generated | list[t.Generated],
-            t.Text,
-            t.Text | list[t.Text],
-            t.Transcript,
-            t.Translation | list[t.Translation],
-            t.Summary | list[t.Summary],
-        ),
+        "text": TEXTS,
     }.items()
     for form in forms
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelscope_ext.models import types as t
 from modelscope_ext.models.schemas import schema_of
-from modelscope_ext.serve.answers import as_json
+from modelscope_ext.serve.answers import TEXTS, as_json
 
 __all__ = ["Show", "show_of"]
 
@@ -140,18 +140,7 @@ _ANYTHING = Show("JSON", {}, lambda answer, item: as_json(answer))
 _SHOWS: tuple[tuple[Show, tuple[Any, ...]], ...] = (
     (_LABELS, (t.Label | list[t.Label], list[t.Label])),
     (Show("Label", {"num_top_classes": 10}, _zero_shot), (t.ZeroShot,)),
-    (
-        _TEXT,
-        (
-            t.Generated,
-            t.Generated | list[t.Generated],
-            t.Text,
-            t.Text | list[t.Text],
-            t.Transcript,
-            t.Translation | list[t.Translation],
-            t.Summary | list[t.Summary],
-        ),
-    ),
+    (_TEXT, TEXTS),
     (Show("AnnotatedImage", {}, _boxes), (list[t.Detection],)),
     (Show("AnnotatedImage", {}, _segments), (list[t.Segment],)),
     (Show("AnnotatedImage", {}, _masks), (t.Masks,)),
