@@ -25,6 +25,7 @@ from modelscope_ext.models.backends._sentence_transformers_checks import (
     pooling_of,
     reported,
 )
+from modelscope_ext.models.backends._transformers.deferred import import_modeling, no_values_for_meta
 from modelscope_ext.models.backends._transformers.graphs import TO_ONNX
 from modelscope_ext.models.resolution import Match, Resolution
 from modelscope_ext.utils.text import did_you_mean, listing, printable
@@ -114,7 +115,7 @@ class SentenceTransformers(Backend):
         kind = kind_of(place, modules, options.get("task") or resolution.default_task)
         check_activation(place)
         pooling = pooling_of(options.get("pooling"), kind, modules, place)
-        with loading(), contained(), _same_randomness(), reported() as reports:
+        with loading(), contained(), _same_randomness(), no_values_for_meta(), reported() as reports:
             device = None if options.get("device_map") is not None else str(pick_device(options.get("device")))
             keywords = _keywords(place, resolution, options, device)
             self.report("Loading weights", 0, 1)
@@ -252,6 +253,7 @@ def _keywords(place: Any, resolution: Resolution, options: Mapping[str, Any], de
 
 
 def _built(kind: str, folder: Path, keywords: dict[str, Any], pooling: str | None) -> Any:
+    import_modeling()
     import sentence_transformers
 
     if pooling is None:

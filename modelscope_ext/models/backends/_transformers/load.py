@@ -17,7 +17,7 @@ from modelscope_ext.errors import (
     OptionError,
     PickleRefused,
 )
-from modelscope_ext.models.backends._transformers.deferred import import_losses
+from modelscope_ext.models.backends._transformers.deferred import import_modeling, no_values_for_meta
 from modelscope_ext.models.backends._transformers.folder import Folder, quantisation, read, refuse_surprises
 from modelscope_ext.models.backends._transformers.older import in_older_words
 from modelscope_ext.models.backends._transformers.tasks import ROWS
@@ -64,11 +64,11 @@ def load_model(
     """
     folder.raw = folder.document("config.json")
     refuse_surprises(folder, adapter=not options.get("without_adapter"))
+    import_modeling()  # before the config's class, whose module may import the models' parts
     config = folder.config = in_older_words(read(folder, "config.json", lambda: _load_config(folder)), folder)
     _name_labels(config, options)
     if task == "text-ranking":
         check_cross_encoder(config)
-    import_losses()
     auto = choose_auto(folder, task)
     strict = not options.get("allow_missing_weights")
     keywords: dict[str, Any] = {
@@ -89,7 +89,8 @@ def load_model(
     device = _place(folder, keywords, options)
     reader = _reader(auto, folder)
     before_weights()
-    model, info = read(folder, "its weights", lambda: reader(str(folder.path), **keywords))
+    with no_values_for_meta():
+        model, info = read(folder, "its weights", lambda: reader(str(folder.path), **keywords))
     drop_random_pooler(model, info, task)
     check_weights(model, info, folder.name, auto.__name__, strict=strict, supplied=options.get("supplied") or ())
     if not options.get("supplied") and not info.get("missing_keys"):  # else the head is the adapter's, or random
