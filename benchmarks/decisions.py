@@ -144,17 +144,18 @@ def _tree(scratch: Path, count: int) -> tuple[str, str]:
     return str(root), str(listed)
 
 
-def scan(scratch: Path, *, count: int) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
+def scan(scratch: Path, *, count: int, options: tuple[str, ...] = ()) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
     root, needed = _tree(scratch, count)
     return (
-        (f"modelscope-ext scan, {count:,} folders", _scan(root, count)),
+        (" ".join(("modelscope-ext scan", *options, f"of {count:,} folders")), _scan(root, count, *options)),
         ("scandir + orjson, same files", Answering(_FLOOR, root, needed)),
     )
 
 
-def _scan(root: str, count: int) -> Timer:
+def _scan(root: str, count: int, *options: str) -> Timer:
     """Time the command line; every folder must be an answer or an error, and nearly all of them answers."""
-    ours = Answering(PROGRAM.replace("main()", "main(['scan', sys.argv[1], '--json'])"), root, status=None)
+    program = PROGRAM.replace("main()", f"main(['scan', sys.argv[1], '--json', *{list(options)}])")
+    ours = Answering(program, root, status=None)
 
     def timer() -> Cost:
         cost = ours()

@@ -115,6 +115,13 @@ ROWS = {
     "resolve-card": _resolve("resolve, with a card (YAML)", None, card=True, again=False),
     "resolve-again": _resolve("resolve, nothing changed", 3, card=True, again=True),
     "scan": Row("scan of 10,000 folders", partial(decisions.scan, count=10_000), 8, repeats=3, needs=("orjson",)),
+    "scan-one": Row(
+        "scan of 10,000 folders by one process",
+        partial(decisions.scan, count=10_000, options=("--jobs", "1")),
+        None,
+        repeats=3,
+        needs=("orjson",),
+    ),
     "scan-few": Row("scan of 10 folders", partial(decisions.scan, count=10), None, repeats=5, needs=("orjson",)),
     "scan-growth": Row(
         "scan: one of 100,000 folders / one of 10,000",

@@ -1,6 +1,7 @@
 """`modelscope-ext scan FOLDER`: classify every model below a folder, one row each, as they are found.
 
-The walk keeps one stack of folders and a few rows, whatever the size of the tree. A folder inside a recognised model is
+The walk keeps one stack of folders and a few rows, whatever the size of the tree. Large trees are classified by as many
+processes as there are processors. A folder inside a recognised model is
 part of it and no row of its own; a folder that cannot be read or understood is a row with its error.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,7 +30,8 @@ examples:
   modelscope-ext scan /srv/models --jobs 8 --json | jq -r 'select(.backend == "diffusers") | .path'
 
 A folder that is not a model is no row (-v names it); a folder that could not be read is a row with its error. What is
-installed does not influence the answers. With --jobs the rows come in the order in which they are done."""
+installed does not influence the answers. The rows come in the same order with any number of processes; a scan of few
+folders starts none."""
 
 #: Folders that hold no models of their own: tools' caches and what a hub's client keeps beside the files.
 _SKIPPED = frozenset(("__pycache__", "node_modules", "lost+found"))
@@ -53,7 +56,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from modelscope_ext.cli.options import positive
 
     parser.add_argument("folder", metavar="FOLDER", help="where to look for models")
-    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="processes that classify (default: 1)")
+    parser.add_argument(
+        "--jobs", type=positive, metavar="N", help="processes that classify (default: as many as there are processors)"
+    )
 
 
 class Row(NamedTuple):
@@ -80,7 +85,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
     found = failed = 0
     with Counter(output, total=_count_children(root)) as counter:
-        for row in _rows(os.fspath(root), args.jobs, counter):
+        for row in _rows(os.fspath(root), args.jobs or _processors(), counter):
             if row.kind == "none":
                 if output.verbose:
                     counter.pause()
@@ -183,55 +188,115 @@ def _error(path: str, error: BaseException) -> Row:
     return Row(path, "error", {"error": {**record, **({"code": code} if isinstance(code, str) else {})}})
 
 
+# Classifying them, here and in processes
+
+#: So many folders are classified here before processes are started: a small scan is over by then.
+_HERE = 200
+
+#: Folders sent to a process at a time, and such parcels a process has waiting at most.
+_PARCEL, _WAITING = 16, 4
+
+
+class _Ahead(NamedTuple):
+    """Folders that a process is classifying, and the folders in each."""
+
+    rows: Future[list[Row]]
+    folders: list[tuple[tuple[str, ...], int]]
+
+
 def _rows(root: str, jobs: int, counter: Any) -> Iterator[Row]:
     """Yield a row for every folder that may be a model, depth first; a recognised model's folders are not entered."""
-    if jobs == 1:
-        yield from _rows_here(root, counter)
-        return
-    from concurrent.futures import ProcessPoolExecutor
-
-    with ProcessPoolExecutor(jobs) as pool:
-        yield from _rows_in_pool(root, jobs, counter, pool)
-
-
-def _rows_here(root: str, counter: Any) -> Iterator[Row]:
     stack = [(root, 0)]
-    while stack:
+    yield from _rows_here(stack, counter, most=None if jobs == 1 else _HERE)
+    if not stack:
+        return
+    from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+
+    pool = ProcessPoolExecutor(jobs, initializer=_leave_interrupts)
+    try:
+        yield from _rows_in_pool(stack, _WAITING * jobs, counter, pool)
+    except BrokenExecutor as error:
+        raise ModelScopeExtError(
+            f"scan {root}: a process that classifies folders was ended from outside, perhaps for want of memory. "
+            "Scan with --jobs 1."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _rows_here(stack: list[tuple[str, int]], counter: Any, most: int | None) -> Iterator[Row]:
+    """Classify what is on the stack, `most` folders at most; what is left stays on it."""
+    count = 0
+    while stack and count != most:
         path, depth = stack.pop()
-        counter.step(path, done=depth == 1)
-        try:
-            folder = look(path)
-        except OSError as error:
-            yield _error(path, error)
+        folder = _looked(path, depth, counter)
+        if isinstance(folder, Row):
+            yield folder
             continue
         row = walk(path) if folder.candidate else None
         if row is not None:
             yield row
+            count += 1
         if row is None or row.kind != "model":
             stack.extend((child, depth + 1) for child in folder.children)
 
 
-def _rows_in_pool(root: str, jobs: int, counter: Any, pool: Executor) -> Iterator[Row]:
-    from concurrent.futures import FIRST_COMPLETED, wait
-
-    stack: list[tuple[str, int]] = [(root, 0)]
-    pending: dict[Future[Row], tuple[tuple[str, ...], int]] = {}
-    while stack or pending:
-        while stack and len(pending) < 4 * jobs:
-            path, depth = stack.pop()
-            counter.step(path, done=depth == 1)
-            try:
-                folder = look(path)
-            except OSError as error:
-                yield _error(path, error)
-                continue
-            if folder.candidate:
-                pending[pool.submit(walk, path)] = folder.children, depth
-            else:
-                stack.extend((child, depth + 1) for child in folder.children)
-        for future in wait(pending, return_when=FIRST_COMPLETED).done if pending else ():
-            children, depth = pending.pop(future)
-            row = future.result()
+def _rows_in_pool(stack: list[tuple[str, int]], most: int, counter: Any, pool: Executor) -> Iterator[Row]:
+    """Classify what is on the stack, `most` parcels ahead of the row that is next: the order is that of one process."""
+    ahead: deque[_Ahead | Row] = deque()
+    while stack or ahead:
+        while stack and len(ahead) < most:
+            ahead.extend(_sent(stack, counter, pool))
+        if not ahead:
+            return
+        if isinstance(first := ahead.popleft(), Row):
+            yield first
+            continue
+        for row, (children, depth) in zip(first.rows.result(), first.folders, strict=True):
             yield row
-            if row.kind != "model":
-                stack.extend((child, depth + 1) for child in children)
+            if row.kind != "model" and children:
+                yield from _rows_in_pool([(child, depth + 1) for child in children], most, counter, pool)
+
+
+def _sent(stack: list[tuple[str, int]], counter: Any, pool: Executor) -> list[_Ahead | Row]:
+    """Send the next parcel from the stack; a folder that cannot be listed ends it, and is a row of its own."""
+    paths: list[str] = []
+    folders: list[tuple[tuple[str, ...], int]] = []
+    failed: list[Row] = []
+    while stack and len(paths) < _PARCEL and not failed:
+        path, depth = stack.pop()
+        folder = _looked(path, depth, counter)
+        if isinstance(folder, Row):
+            failed.append(folder)
+        elif folder.candidate:
+            paths.append(path)
+            folders.append((folder.children, depth))
+        else:
+            stack.extend((child, depth + 1) for child in folder.children)
+    return [*([_Ahead(pool.submit(_walk_all, paths), folders)] if paths else ()), *failed]
+
+
+def _leave_interrupts() -> None:
+    """Leave Ctrl-C to the process that waits for this one."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _walk_all(paths: list[str]) -> list[Row]:
+    return [walk(path) for path in paths]
+
+
+def _looked(path: str, depth: int, counter: Any) -> Folder | Row:
+    counter.step(path, done=depth == 1)
+    try:
+        return look(path)
+    except OSError as error:
+        return _error(path, error)
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 
 import pytest
 
+from modelscope_ext.cli import scan
 from modelscope_ext.cli.scan import look
 from tests.cli.folders import BERT, safetensors
 
@@ -44,8 +46,41 @@ def test_every_model_is_one_row_and_errors_are_rows(cli, tree):
     assert done.err == ""
 
 
-def test_the_rows_are_the_same_with_several_processes(cli, tree):
-    assert rows(cli("scan", tree, "--json", "--jobs", "2"), tree) == EXPECTED
+@pytest.mark.parametrize("here", [0, 1, 3])
+def test_the_rows_and_their_order_are_the_same_with_several_processes(cli, tree, monkeypatch, here):
+    monkeypatch.setattr(scan, "_HERE", here)
+    monkeypatch.setattr(scan, "_PARCEL", 2)
+    alone, several = (cli("scan", tree, "--json", "--jobs", jobs) for jobs in ("1", "2"))
+    assert several.out == alone.out and several.code == alone.code
+    assert rows(several, tree) == EXPECTED
+
+
+def test_a_small_scan_starts_no_process(cli, tree, monkeypatch):
+    monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", None)
+    assert rows(cli("scan", tree, "--json"), tree) == EXPECTED
+
+
+def test_a_folder_that_cannot_be_listed_is_a_row_in_its_place(cli, tree, monkeypatch):
+    monkeypatch.setattr(scan, "_HERE", 0)
+    listed = scan.look
+
+    def fails(path):
+        if os.path.basename(path) == "broken":
+            raise PermissionError(13, "Permission denied", path)
+        return listed(path)
+
+    monkeypatch.setattr(scan, "look", fails)
+    found = rows(cli("scan", tree, "--json", "--jobs", "2"), tree)
+    assert found == {**EXPECTED, "broken": "PermissionError"}
+    assert list(found) == list(rows(cli("scan", tree, "--json", "--jobs", "1"), tree))
+
+
+def test_a_process_that_was_killed_is_said_so(cli, tree, monkeypatch):
+    monkeypatch.setattr(scan, "_HERE", 0)
+    monkeypatch.setattr(scan, "walk", lambda path: os.kill(os.getpid(), signal.SIGKILL))
+    done = cli("scan", tree, "--json", "--jobs", "2")
+    assert done.code == 7
+    assert "ended from outside" in done.out and "--jobs 1" in done.out
 
 
 def test_a_row_has_what_a_program_needs(cli, make_model):

@@ -65,8 +65,8 @@ print(torch._dynamo.allow_in_graph is allow_in_graph, sys.modules["torch._dynamo
 print([name for name in deferred._UNOPENED if isinstance(sys.modules.get(name), deferred._Unopened)])
 """
 
-# A mask that needs the compiler's context, what the compiler knows of transformers' functions afterwards, and a function
-# that it must leave to Python.
+# A mask that needs the compiler's context, what the compiler knows of transformers' functions then, and a function that
+# it must leave to Python.
 _COMPILER = """\
 import json, sys
 import torch

@@ -1,11 +1,11 @@
 """Step 5 of 6, transformers: what its modules import for training and for compilers waits until it is used.
 
 Every model's class imports the losses of all models, and those of object detection import `scipy.optimize` for one
-function, which only training calls. The masks of attention and three integrations import `torch._dynamo`, PyTorch's
-compiler, for a context of one rare kind of mask and for decorators that say something to that compiler. The two are a
-fifth of the time to a first prediction. Here those few names are handed out unopened while transformers' own modules are
-imported: a function opens its module when it is called, and what a decorator has to say is said when the compiler is
-imported. Nothing else of scipy, PyTorch or transformers is touched.
+function, which only training calls. The masks of attention and some integrations import `torch._dynamo`, PyTorch's
+compiler, for the context of one rare kind of mask and for decorators that say something to that compiler. Here those
+few names are handed out unopened while transformers' own modules are imported: a function opens its module when it is
+called, and what a decorator has to say is said when the compiler is imported. Nothing else of scipy, PyTorch or
+transformers is touched.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _skips_initialisers() -> type:
 
     draws = {getattr(torch.nn.init, name) for name in _INITIALISERS} | {torch.Tensor.normal_, torch.Tensor.uniform_}
 
-    class SkipsInitialisers(TorchFunctionMode):
+    class SkipsInitialisers(TorchFunctionMode):  # type: ignore[misc,unused-ignore]
         def __torch_function__(self, call: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             tensor = args[0] if args else (kwargs or {}).get("tensor")
             if call in draws and isinstance(tensor, torch.Tensor) and tensor.is_meta:
@@ -130,7 +130,7 @@ def _called(module: str, name: str) -> Callable[..., Any]:
 
 
 def _disable(function: Callable[..., Any] | None = None, recursive: bool = True, **keywords: Any) -> Callable[..., Any]:
-    """Stand for `torch._dynamo.disable`, which is asked when the function that the compiler must leave alone is called."""
+    """Stand for `torch._dynamo.disable`; it is asked when the function that the compiler must leave alone is called."""
     if function is None:
         return partial(_disable, recursive=recursive, **keywords)
     made: list[Callable[..., Any]] = []
