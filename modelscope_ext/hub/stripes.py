@@ -42,6 +42,15 @@ def arrived_of(folder: Path, file: HubFile) -> int:
     return min(Partial(folder, file).size, file.size)
 
 
+def _read_at(handle: int, room: memoryview, start: int) -> int:
+    """Read into `room` what stands from `start` on; return how many bytes that were."""
+    if hasattr(os, "preadv"):
+        return os.preadv(handle, [room], start)
+    piece = os.pread(handle, len(room), start)
+    room[: len(piece)] = piece
+    return len(piece)
+
+
 class Striped:
     """Use it as a context manager; leaving it closes the file and keeps what has arrived. For several threads at once.
 
@@ -189,12 +198,13 @@ class Striped:
             self._news.notify_all()
 
     def _hash_to(self, end: int, stopped: Callable[[], bool]) -> None:
+        room = memoryview(bytearray(_PIECE))
         while self._hashed < end and not stopped():
-            piece = os.pread(self._handle, min(_PIECE, end - self._hashed), self._hashed)
-            if not piece:
+            count = _read_at(self._handle, room[: min(_PIECE, end - self._hashed)], self._hashed)
+            if not count:
                 return
-            self._hash.update(piece)
-            self._hashed += len(piece)
+            self._hash.update(room[:count])
+            self._hashed += count
 
     def complete(self, stopped: Callable[[], bool]) -> bool:
         """Whether all bytes are here and are the listed ones."""
