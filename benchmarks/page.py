@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +36,25 @@ def amount(value: float, unit: str) -> str:
     return f"{value * 1e3:.1f} ms" if value < 1 else f"{value:.2f} s"
 
 
-def publish(run: dict[str, Any]) -> None:
-    """Write a whole run and what is made of it into docs/."""
+def publish(results: list[dict[str, Any]], order: Sequence[str]) -> None:
+    """Write figures, picture and tables into docs/.
+
+    Args:
+        results: What was measured; it takes the place of what is published of the same rows.
+        order: All rows. What is published of a row that there is no longer is dropped.
+    """
     from benchmarks.plot import draw
 
     docs = ROOT / "docs"
-    (docs / "benchmarks.json").write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
-    draw(run["results"], docs / "benchmarks.png")
+    known = figures(docs / "benchmarks.json") if (docs / "benchmarks.json").is_file() else []
+    by_row = {one["row"]: one for one in (*known, *results)}
+    names = [name for row in order for name in (row, f"{row}-memory") if name in by_row]
+    together = [by_row[name] for name in names]
+    (docs / "benchmarks.json").write_text(json.dumps({"results": together}, indent=2) + "\n", encoding="utf-8")
+    draw(together, docs / "benchmarks.png")
     for name in PAGES:
         path = docs / name
-        path.write_text(rendered(name, path.read_text("utf-8"), run["results"]), encoding="utf-8")
+        path.write_text(rendered(name, path.read_text("utf-8"), together), encoding="utf-8")
 
 
 def figures(path: Path = ROOT / "docs" / "benchmarks.json") -> list[dict[str, Any]]:
@@ -64,14 +73,15 @@ def rendered(name: str, text: str, results: list[dict[str, Any]]) -> str:
 
 
 def _table(results: list[dict[str, Any]]) -> str:
-    lines = ["| row | ratio | bound | | ours (spread) | theirs (spread) |", "|---|---|---|---|---|---|"]
+    lines = ["| row | ratio | bound | | ours (spread) | theirs (spread) | measured |", "|---|---|---|---|---|---|---|"]
     for one in results:
         verdict = "" if one["at_most"] is None else "ok" if one["ok"] else "**missed**"
         sides = [
             f"{side['what']}: {amount(side['median'], one['unit'])} (±{side['spread']:.0%})"
             for side in (one["ours"], one["theirs"])
         ]
-        lines.append(f"| {one['title']} | {ratio(one['ratio'])} | {_bound(one)} | {verdict} | {' | '.join(sides)} |")
+        cells = (one["title"], ratio(one["ratio"]), _bound(one), verdict, *sides, one["machine"]["date"])
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -87,17 +87,40 @@ def test_publishing_writes_figures_picture_and_tables(tmp_path, monkeypatch):
     assert command.main() == 1
     assert [one["row"] for one in page.figures(docs / "benchmarks.json")] == ["one", "one-memory"]
     text = (docs / "benchmarks.md").read_text()
-    assert "| a row | 0.60x | 1/2 | **missed** | ours: 6.00 s (±0%) | theirs: 10.00 s (±0%) |" in text
+    assert "| a row | 0.60x | 1/2 | **missed** | ours: 6.00 s (±0%) | theirs: 10.00 s (±0%) | 20" in text
     assert "| a row: memory | 1.50x | 2x | ok | ours: 0 MiB (±0%) |" in text
     assert "old" not in text
     assert drawn == [("benchmarks.png", ["one", "one-memory"])]
 
 
-def test_some_rows_are_not_published(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["benchmarks", "import", "--publish"])
-    with pytest.raises(SystemExit):
+def test_a_row_that_is_published_takes_the_place_of_its_older_figures(tmp_path, monkeypatch):
+    monkeypatch.setattr(plot, "draw", lambda results, path: None)
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    for name, marks in page.PAGES.items():
+        (docs / name).write_text("".join(f"<!-- {mark} -->\n<!-- /{mark} -->\n" for mark in marks))
+    monkeypatch.setattr(page, "ROOT", tmp_path)
+    for ours, names in ((6.0, ["one", "two", "gone"]), (3.0, ["two"])):
+        monkeypatch.setattr(command, "ROWS", {name: row(ours, 10.0, 0.5) for name in ("two", "one", "gone")})
+        monkeypatch.setattr("sys.argv", ["benchmarks", *names, "--json", str(tmp_path / "f.json"), "--publish"])
         command.main()
-    assert "measured in one run" in capsys.readouterr().err
+    monkeypatch.setattr(command, "ROWS", {name: row(4.0, 10.0, 0.5) for name in ("one", "two", "new")})
+    monkeypatch.setattr("sys.argv", ["benchmarks", "new", "--json", str(tmp_path / "f.json"), "--publish"])
+    command.main()
+    found = {one["row"]: one["ours"]["median"] for one in page.figures(docs / "benchmarks.json")}
+    assert found == {"one": 6.0, "two": 3.0, "new": 4.0} and list(found) == ["one", "two", "new"]
+
+
+def test_nothing_is_published_when_a_row_fails(tmp_path, monkeypatch, capsys):
+    def fails(_):
+        raise RuntimeError("no such machine")
+
+    monkeypatch.setattr(page, "ROOT", tmp_path)
+    monkeypatch.setattr(command, "ROWS", {"one": Row("a row", fails, 1.0)})
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--json", str(tmp_path / "f.json"), "--publish"])
+    assert command.main() == 1
+    assert "nothing is published: one failed" in capsys.readouterr().err
+    assert not (tmp_path / "docs").exists()
 
 
 @pytest.mark.parametrize("name", page.PAGES)
