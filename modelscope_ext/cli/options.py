@@ -9,6 +9,7 @@ __all__ = [
     "add_common",
     "add_model",
     "add_permissions",
+    "add_shape",
     "key_value",
     "permissions",
     "port",
@@ -23,10 +24,17 @@ _RESOLVE = ("task", "backend", "framework", "hub", "revision", "subfolder", "var
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add what every command takes."""
     group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help="print JSON on stdout, errors included")
+    group.add_argument("--json", dest="shape", action="store_const", const="json", default="text",
+                       help="print JSON on stdout, errors included")  # fmt: skip
     group.add_argument("-q", "--quiet", action="store_true", help="errors only on stderr, no progress")
     group.add_argument("-v", "--verbose", action="count", default=0, help="say more on stderr; -vv says all")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_shape(parser: argparse.ArgumentParser, sarif: str) -> None:
+    """Add ``--format``, of which ``--json`` is a short form; `sarif` says what stands in a SARIF log."""
+    parser.add_argument("--format", dest="shape", choices=("text", "json", "sarif"), default="text",
+                        help=f"text (default), json, or sarif: {sarif}")  # fmt: skip
 
 
 def add_model(parser: argparse.ArgumentParser, *, choose: bool = True, many: bool = False) -> None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelscope_ext.cli import exits
 from modelscope_ext.cli.output import Output, padded, size
 from modelscope_ext.errors import AmbiguousModel, ModelNotFound, ModelScopeExtError, NotAModel
+from modelscope_ext.metadata.snapshot import Source
+from modelscope_ext.safety.finding import Finding
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -25,6 +28,7 @@ EXAMPLES = """\
 examples:
   modelscope-ext scan ~/models
   modelscope-ext scan ~/.cache/huggingface/hub --json > models.jsonl
+  modelscope-ext scan ./models --format sarif > models.sarif
   modelscope-ext scan /srv/models --jobs 8 --json | jq -r 'select(.backend == "diffusers") | .path'
 
 A folder that is not a model is no row (-v names it); a folder that could not be read is a row with its error. What is
@@ -50,10 +54,11 @@ _HEADER = ("framework", "backend", "task", "weights", "path")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
-    from modelscope_ext.cli.options import positive
+    from modelscope_ext.cli.options import add_shape, positive
 
     parser.add_argument("folder", metavar="FOLDER", help="where to look for models")
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="processes that classify (default: 1)")
+    add_shape(parser, "what `inspect --security` finds in each, remarks left out; 1 where one is dangerous")
 
 
 class Row(NamedTuple):
@@ -63,11 +68,13 @@ class Row(NamedTuple):
         path: The folder.
         kind: ``"model"``, ``"error"`` or ``"none"`` (not a model).
         fields: The columns of the answer.
+        findings: What `inspect --security` finds, where it was asked for.
     """
 
     path: str
     kind: str
     fields: dict[str, Any]
+    findings: tuple[Finding, ...] = ()
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
@@ -79,20 +86,47 @@ def run(args: argparse.Namespace, output: Output) -> int:
     from modelscope_ext.cli.progress import Counter
 
     found = failed = 0
+    log = _Log() if args.shape == "sarif" else None
     with Counter(output, total=_count_children(root)) as counter:
-        for row in _rows(os.fspath(root), args.jobs, counter):
+        for row in _rows(os.fspath(root), args.jobs, counter, security=log is not None):
             if row.kind == "none":
                 if output.verbose:
                     counter.pause()
                     output.note(f"not a model: {row.path}: {row.fields['reason']}")
                 continue
             found, failed = found + (row.kind == "model"), failed + (row.kind == "error")
+            counter.found = found
+            if log is not None:
+                log.add(row)
+                continue
             counter.pause()
             _print(row, output, first=found + failed == 1)
-            counter.found = found
+    if log is not None:
+        output.document(log.document(args.folder))
+        return exits.NEGATIVE if log.dangerous or failed or not found else exits.OK
     if not output.json:
         output.note(f"{found} model(s), {failed} error(s), {counter.folders} folder(s) looked at")
     return exits.NEGATIVE if failed or not found else exits.OK
+
+
+class _Log:
+    """Collects what is dangerous or worth a warning in each model, for one SARIF log."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[Source, list[Finding]]] = []
+        self.dangerous = False
+        self._environment: set[Finding] = set()  # of the libraries here, not of a model: said once
+
+    def add(self, row: Row) -> None:
+        kept = [finding for finding in row.findings if finding.level != "info" and finding not in self._environment]
+        self._environment.update(finding for finding in kept if finding.code == "vulnerable-library")
+        self.dangerous = self.dangerous or any(finding.level == "danger" for finding in kept)
+        self.found.append((Source("local", path=row.path), kept))
+
+    def document(self, folder: str) -> dict[str, Any]:
+        from modelscope_ext.models.sarif import root_of, sarif_log
+
+        return sarif_log(self.found, name=f"scan/{folder}", root=root_of(folder))
 
 
 def _print(row: Row, output: Output, *, first: bool) -> None:
@@ -151,8 +185,24 @@ def _count_children(root: Path) -> int:
         return 0
 
 
-def walk(path: str) -> Row:
+def walk(path: str, security: bool = False) -> Row:
     """Classify one folder; whatever goes wrong is in the row."""
+    row = _classified(path)
+    return row._replace(findings=tuple(_findings(row))) if security and row.kind != "none" else row
+
+
+def _findings(row: Row) -> Iterable[Finding]:
+    """Return what a load of the model would refuse or need a grant for."""
+    from modelscope_ext.metadata.snapshot import Snapshot
+    from modelscope_ext.models.security import security_report
+
+    try:
+        return security_report(Snapshot.from_folder(row.path)).findings
+    except (ModelScopeExtError, OSError, RecursionError, MemoryError) as error:
+        return [Finding("not-read", "warning", None, None, str(error) or type(error).__name__)]
+
+
+def _classified(path: str) -> Row:
     from modelscope_ext.metadata.snapshot import Snapshot
     from modelscope_ext.models.resolve import resolve
 
@@ -183,18 +233,19 @@ def _error(path: str, error: BaseException) -> Row:
     return Row(path, "error", {"error": {**record, **({"code": code} if isinstance(code, str) else {})}})
 
 
-def _rows(root: str, jobs: int, counter: Any) -> Iterator[Row]:
+def _rows(root: str, jobs: int, counter: Any, *, security: bool = False) -> Iterator[Row]:
     """Yield a row for every folder that may be a model, depth first; a recognised model's folders are not entered."""
+    ask = partial(walk, security=security)
     if jobs == 1:
-        yield from _rows_here(root, counter)
+        yield from _rows_here(root, counter, ask)
         return
     from concurrent.futures import ProcessPoolExecutor
 
     with ProcessPoolExecutor(jobs) as pool:
-        yield from _rows_in_pool(root, jobs, counter, pool)
+        yield from _rows_in_pool(root, jobs, counter, pool, ask)
 
 
-def _rows_here(root: str, counter: Any) -> Iterator[Row]:
+def _rows_here(root: str, counter: Any, ask: Callable[[str], Row]) -> Iterator[Row]:
     stack = [(root, 0)]
     while stack:
         path, depth = stack.pop()
@@ -204,14 +255,14 @@ def _rows_here(root: str, counter: Any) -> Iterator[Row]:
         except OSError as error:
             yield _error(path, error)
             continue
-        row = walk(path) if folder.candidate else None
+        row = ask(path) if folder.candidate else None
         if row is not None:
             yield row
         if row is None or row.kind != "model":
             stack.extend((child, depth + 1) for child in folder.children)
 
 
-def _rows_in_pool(root: str, jobs: int, counter: Any, pool: Executor) -> Iterator[Row]:
+def _rows_in_pool(root: str, jobs: int, counter: Any, pool: Executor, ask: Callable[[str], Row]) -> Iterator[Row]:
     from concurrent.futures import FIRST_COMPLETED, wait
 
     stack: list[tuple[str, int]] = [(root, 0)]
@@ -226,7 +277,7 @@ def _rows_in_pool(root: str, jobs: int, counter: Any, pool: Executor) -> Iterato
                 yield _error(path, error)
                 continue
             if folder.candidate:
-                pending[pool.submit(walk, path)] = folder.children, depth
+                pending[pool.submit(ask, path)] = folder.children, depth
             else:
                 stack.extend((child, depth + 1) for child in folder.children)
         for future in wait(pending, return_when=FIRST_COMPLETED).done if pending else ():

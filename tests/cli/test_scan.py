@@ -7,6 +7,7 @@ import pytest
 
 from modelscope_ext.cli.scan import look
 from tests.cli.folders import BERT, safetensors
+from tests.models.test_sarif import checked
 
 
 @pytest.fixture
@@ -132,3 +133,26 @@ def test_only_folders_with_a_telling_file_are_asked_about(make_model):
 def test_a_number_of_processes_is_a_number(cli, tmp_path, jobs):
     done = cli("scan", tmp_path, "--jobs", jobs)
     assert done.code == 2 and "at least 1" in done.err
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_sarif_log_of_a_whole_tree(cli, tree, make_model, monkeypatch, jobs):
+    evil = {"model_type": "evil", "auto_map": {"AutoModel": "evil.M"}}
+    make_model("tree/evil", {"config.json": evil, "evil.py": "", "model.safetensors": safetensors()})
+    monkeypatch.chdir(tree.parent)
+    done = cli("scan", "tree", "--format", "sarif", "--jobs", jobs)
+    run = checked(json.loads(done.out))
+    places = {
+        (result["ruleId"], result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"])
+        for result in run["results"]
+        if result["level"] == "error" and result["ruleId"] != "vulnerable-library"
+    }
+    assert places == {("remote-code", "tree/evil/config.json"), ("malformed", "tree/broken/config.json")}
+    assert done.code == 1
+
+
+def test_a_tree_of_harmless_models_passes(cli, make_model, tmp_path):
+    make_model("tree/a")
+    make_model("tree/b")
+    done = cli("scan", tmp_path / "tree", "--format", "sarif")
+    assert (done.code, checked(json.loads(done.out))["results"]) == (0, [])
