@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from modelscope_ext.cli import exits
-from modelscope_ext.cli.options import add_model, positive, resolve_keywords
+from modelscope_ext.cli.options import add_model, positive, resolve_keywords, signer
 from modelscope_ext.cli.output import Output, size
 from modelscope_ext.utils.text import printable
 
@@ -30,6 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="fetch these instead of the files that a load reads; repeatable")  # fmt: skip
     parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="leave these out; repeatable")
     parser.add_argument("--local-dir", metavar="DIR", help="put the files there instead of into the hub's cache")
+    parser.add_argument("--verify", metavar="KEY", type=signer,
+                        help="check that the files are what this signer signed: a PEM file, or JSON")  # fmt: skip
     parser.add_argument("--max-workers", type=positive, metavar="N", help="files on their way at once (default: 8)")
 
 
@@ -45,6 +47,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
         local_dir=args.local_dir,
         dry_run=args.dry_run,
         workers=args.max_workers,
+        verify=args.verify,
         progress=False if output.quiet else None,
         **resolve_keywords(args),
     )

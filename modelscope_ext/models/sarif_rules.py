@@ -26,6 +26,7 @@ RULES: Mapping[str, tuple[str, str]] = {
     # what is in the files
     "chat-template": ("info", "A chat template; it is rendered sandboxed."),
     "template-disagreement": ("warning", "Chat templates that should be one differ."),
+    "signature": ("info", "The model is signed; who signed it is not looked at."),
     "code-files": ("info", "Code lies in the folder; nothing asks for it to be run."),
     "grant-in-file": ("warning", "A file asks for remote code; only the caller can grant that."),
     "pickle-calls": ("warning", "A pickle would import more than plain tensors need."),

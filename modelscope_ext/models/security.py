@@ -18,6 +18,7 @@ from modelscope_ext.models import gate
 from modelscope_ext.models.resolution import Resolution
 from modelscope_ext.safety.finding import Finding
 from modelscope_ext.safety.grants import Grants
+from modelscope_ext.safety.signer import SIGNATURE
 from modelscope_ext.utils.record import Record
 from modelscope_ext.utils.text import listing, printable
 
@@ -110,7 +111,8 @@ def security_report(model: Any, **keywords: Any) -> SecurityReport:
     files, digest = gate.code_of(resolution, evidence, snapshot, Grants())
     found = [
         *map(_of_error, _refusals(resolution, evidence, snapshot)),
-        *resolution.findings, *_pickles(snapshot), *_links(snapshot), *_templates(snapshot, evidence), *libraries,
+        *resolution.findings, *_signatures(snapshot), *_pickles(snapshot), *_links(snapshot),
+        *_templates(snapshot, evidence), *libraries,
     ]  # fmt: skip
     return SecurityReport(source, origin, _sorted(found), files, digest, resolution)
 
@@ -200,6 +202,12 @@ def _links(snapshot: Snapshot) -> Iterator[Finding]:
     for name, target in snapshot.links.items():
         if name not in refused:
             yield Finding("link", "info", name, None, f"{printable(name)}: a link to {printable(target)}.")
+
+
+def _signatures(snapshot: Snapshot) -> Iterator[Finding]:
+    if SIGNATURE in snapshot:
+        text = f"{SIGNATURE}: a signature of the model; verify= loads only what a signer you name has signed."
+        yield Finding("signature", "info", SIGNATURE, None, text)
 
 
 def _templates(snapshot: Snapshot, evidence: Evidence) -> Iterator[Finding]:
