@@ -371,6 +371,26 @@ def test_an_identity_needs_a_trust_root(folder, tmp_path, monkeypatch):
         pipeline(model=folder, verify={**IDENTITY, "trust_config": trust}, backend="onnx")
 
 
+def test_an_identity(folder, key, keys, tmp_path):
+    """Sigstore's verifier, offline, with an instance whose keys are made here."""
+    from tests.signing_sigstore import Instance
+
+    ours, other = Instance(), Instance()
+    ours.sign(folder, keys["publisher"][0], IDENTITY["identity"], IDENTITY["oidc_issuer"])
+    wanted = {**IDENTITY, "trust_config": ours.trust_config(tmp_path / "trust.json")}
+    with pipeline(model=folder, verify=wanted, backend="onnx", local_files_only=True) as pipe:
+        assert pipe(PICTURE)[0]["label"] == "3"
+    for change in (
+        {"identity": "evil@b.org"},
+        {"oidc_issuer": "https://evil.example.org"},
+        {"trust_config": other.trust_config(tmp_path / "other.json")},
+    ):
+        assert refused(folder, {**wanted, **change}).file == "model.sig"
+    assert refused(folder, key).file == "model.sig"
+    (folder / "config.json").write_bytes((folder / "config.json").read_bytes() + b" ")
+    assert refused(folder, wanted).file == "config.json"
+
+
 def test_a_key_that_cannot_verify(folder, tmp_path):
     from cryptography.hazmat.primitives import serialization as s
     from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
