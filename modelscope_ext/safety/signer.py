@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from modelscope_ext.errors import OptionError
 from modelscope_ext.safety.paths import fault_of
-from modelscope_ext.utils.record import Record
+from modelscope_ext.utils.record import Record, dataclass
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
 __all__ = ["SIGNATURE", "Signer"]

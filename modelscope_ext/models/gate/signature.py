@@ -22,6 +22,7 @@ from modelscope_ext.metadata.files import CARDS
 from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.safety.paths import fault_of
 from modelscope_ext.safety.reading import open_inside, parse_json, read_inside
+from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import listing, printable
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def check_signature(folder: Path, names: Iterable[str] | None, signer: Signer, s
             " publisher.",
             source, changed[0],
         )  # fmt: skip
+    logger.info("%s: %d files are what %s signed", printable(source), len(wanted), signer.told)
 
 
 def _refuse(why: str, source: str, file: str | None, cause: BaseException | None = None) -> NoReturn:
