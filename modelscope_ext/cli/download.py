@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 from modelscope_ext.cli import exits
@@ -40,17 +42,18 @@ def run(args: argparse.Namespace, output: Output) -> int:
     from modelscope_ext.models.fetching import fetch_model
 
     output.show_logs()
-    done = fetch_model(
-        args.model,
-        include=args.include,
-        exclude=args.exclude,
-        local_dir=args.local_dir,
-        dry_run=args.dry_run,
-        workers=args.max_workers,
-        verify=args.verify,
-        progress=False if output.quiet else None,
-        **resolve_keywords(args),
-    )
+    with redirect_stdout(sys.stderr):  # whatever a library prints; stdout carries the answer alone
+        done = fetch_model(
+            args.model,
+            include=args.include,
+            exclude=args.exclude,
+            local_dir=args.local_dir,
+            dry_run=args.dry_run,
+            workers=args.max_workers,
+            verify=args.verify,
+            progress=False if output.quiet else None,
+            **resolve_keywords(args),
+        )
     if output.json:
         output.document({"dry_run": args.dry_run, **done.to_dict()})
         return exits.OK

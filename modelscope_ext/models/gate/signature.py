@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from modelscope_ext.errors import MissingRequirement, ModelNotFound, OptionError, PathEscapeRefused, SignatureRefused
+from modelscope_ext.errors import (
+    HubError,
+    MissingRequirement,
+    ModelNotFound,
+    OptionError,
+    PathEscapeRefused,
+    SignatureRefused,
+)
 from modelscope_ext.metadata.files import CARDS
 from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.safety.paths import fault_of
@@ -94,6 +99,7 @@ def check_signature(folder: Path, names: Iterable[str] | None, signer: Signer, s
         SignatureRefused: There is no signature, it is another's or of another form, or a file is not what was signed.
         MalformedMetadata, LimitExceeded, PathEscapeRefused: Of the signature's file, or of a name in it.
         OptionError: A key, certificate or trust configuration that cannot be used.
+        HubError: Sigstore's trust root could not be fetched.
     """
     source = str(snapshot.source)
     manifest = _manifest(_bundle(folder, signer, snapshot), signer, source)
@@ -200,8 +206,7 @@ def _manifest(bundle: bytes, signer: Signer, source: str) -> Any:
         file = Path(place) / "model.sig"  # the bytes that were judged, wherever they came from
         file.write_bytes(bundle)
         try:
-            with redirect_stdout(sys.stderr):  # it prints what it thinks of an older form
-                config.verify(Path(place), file)
+            config.verify(Path(place), file)
         except Exception as error:  # noqa: BLE001 - of a dozen libraries; what cannot be verified is refused
             said = printable(f"{type(error).__name__}: {error}".rstrip(": "), 200)
             _refuse(
@@ -229,6 +234,11 @@ def _config(signer: Signer) -> Any:
         )
     except Exception as error:
         said = printable(f"{type(error).__name__}: {error}", 300)
+        if signer.identity is not None and signer.trust_config is None:
+            raise HubError(
+                f"Sigstore's trust root could not be fetched from {TRUST_ROOT} ({said}). Nothing was loaded. Try again,"
+                " or pass trust_config (a file with it) in verify=."
+            ) from error
         raise OptionError(f"verify={signer.told}: cannot be used to verify a signature ({said}).") from error
 
 

@@ -7,9 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from modelscope_ext import Model, data, pipeline
 from modelscope_ext.errors import (
+    HubError,
     MissingRequirement,
     ModelScopeExtError,
     OptionError,
@@ -17,6 +20,8 @@ from modelscope_ext.errors import (
     SafetyError,
     SignatureRefused,
 )
+from modelscope_ext.metadata.snapshot import Snapshot
+from modelscope_ext.models.gate.signature import check_signature
 from modelscope_ext.safety.signer import Signer
 from tests.signing import make_keys, sign
 
@@ -277,6 +282,23 @@ def test_what_is_no_signature(folder, key, text):
     assert refused(folder, key, kind=SafetyError).file == "model.sig"
 
 
+@given(place=st.integers(0, 10**6), byte=st.integers(0, 255), cut=st.booleans())
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_signature_is_refused_or_says_the_same(folder, key, place, byte, cut):
+    file = folder / "model.sig"
+    whole = file.read_bytes()
+    at = place % len(whole)
+    file.write_bytes(whole[:at] if cut else whole[:at] + bytes([byte]) + whole[at + 1 :])
+    snapshot, names = Snapshot.from_folder(folder), ["config.json", "onnx/model.onnx"]
+    try:
+        check_signature(folder, names, Signer.of(key), snapshot)  # e.g. of a blank, or of base64's last bits
+    except SafetyError as error:
+        assert error.file == "model.sig"
+    finally:
+        file.write_bytes(whole)
+    check_signature(folder, names, Signer.of(key), snapshot)
+
+
 @pytest.mark.parametrize("target", ["secret.sig", "/dev/zero"])
 def test_a_signature_that_leads_out_of_the_folder(folder, key, tmp_path, target):
     shutil.copy(folder / "model.sig", tmp_path / "secret.sig")
@@ -369,6 +391,16 @@ def test_an_identity_needs_a_trust_root(folder, tmp_path, monkeypatch):
     trust.write_text("{}")
     with pytest.raises(OptionError, match="cannot be used"):
         pipeline(model=folder, verify={**IDENTITY, "trust_config": trust}, backend="onnx")
+
+
+def test_a_trust_root_that_cannot_be_fetched(folder, tmp_path, monkeypatch):
+    """The network is permitted, and not there."""
+    monkeypatch.setenv("MODELSCOPE_EXT_OFFLINE", "0")
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    allowed = ["https://tuf-repo-cdn.sigstore.dev"]
+    with pytest.raises(HubError, match="trust root could not be fetched"):
+        pipeline(model=folder, verify=IDENTITY, backend="onnx", allow_sources=allowed)
 
 
 def test_an_identity(folder, key, keys, tmp_path):
