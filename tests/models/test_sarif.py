@@ -162,7 +162,8 @@ def test_a_model_on_a_hub_is_at_its_commit(hub_server, monkeypatch, tmp_path):
 def test_every_code_of_the_package_has_a_row():
     made = set()
     for path in Path(modelscope_ext.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        text = path.read_text("utf-8")
+        for node in ast.walk(ast.parse(text)) if "Finding" in text or "note(" in text else ():
             name = getattr(getattr(node, "func", None), "id", getattr(getattr(node, "func", None), "attr", ""))
             if name in ("Finding", "note", "_note") and len(node.args) > 3 and isinstance(node.args[0], ast.Constant):
                 made.add(node.args[0].value)

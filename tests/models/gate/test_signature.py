@@ -283,7 +283,7 @@ def test_what_is_no_signature(folder, key, text):
 
 
 @given(place=st.integers(0, 10**6), byte=st.integers(0, 255), cut=st.booleans())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_signature_is_refused_or_says_the_same(folder, key, place, byte, cut):
     file = folder / "model.sig"
     whole = file.read_bytes()
