@@ -41,6 +41,8 @@ EXTRAS = {
     ],
     "onediff": [*TRANSFORMERS, "diffusers>=0.38", "accelerate>=1.0", "onediff>=1.2", "onediffx>=1.2"],
     "openmind": [*HUB, "openmind-hub>=1.3"],
+    # Sigstore's verifier of signed models; pyOpenSSL, which it imports and does not name, among it.
+    "signing": ["model-signing>=1.1.1", "pyOpenSSL>=24"],
     "parquet": ["pyarrow>=15"],
     "datasets": ["datasets>=4"],
     "ray": ["ray[data]>=2.60,<2.61"],

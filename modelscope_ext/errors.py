@@ -30,6 +30,7 @@ Each class also derives from the builtin that a user would catch::
         +-- ExecutableFormatRefused XF (PermissionError)
         +-- RemoteCodeFailed   RF (RuntimeError)    permitted code raised; what it changed was rolled back
         +-- TemplateRefused    TP (PermissionError) a chat template reached for more than text
+        +-- SignatureRefused   SG (PermissionError) the model is not what the signer that `verify` names has signed
         +-- UnsafeBackendError UB (RuntimeError)    an installed library is below its security floor
 
 Example:
@@ -69,6 +70,7 @@ __all__ = [
     "RequirementConflict",
     "RequirementError",
     "SafetyError",
+    "SignatureRefused",
     "TemplateRefused",
     "UnknownTypeError",
     "UnsafeBackendError",
@@ -245,6 +247,12 @@ class TemplateRefused(SafetyError, PermissionError):
     """A chat template reached for more than text."""
 
     code = "TP"
+
+
+class SignatureRefused(SafetyError, PermissionError):
+    """The model is not what the signer that `verify` names has signed."""
+
+    code = "SG"
 
 
 class UnsafeBackendError(SafetyError, RuntimeError):

@@ -44,5 +44,5 @@ def test_a_refusal_keeps_its_facts_across_processes(cls):
 
 def test_codes_are_distinct():
     codes = [c.code for c in SAFETY]
-    assert len(set(codes)) == len(codes) == 12
+    assert len(set(codes)) == len(codes) == 13
     assert {"RC", "PK", "RD", "PE", "LM", "MF", "UT", "IN", "XF"} <= set(codes)

@@ -9,11 +9,12 @@ import argparse
 from typing import TYPE_CHECKING
 
 from modelscope_ext.cli import exits
-from modelscope_ext.cli.options import add_model
+from modelscope_ext.cli.options import add_model, add_shape
 from modelscope_ext.cli.output import Output
+from modelscope_ext.safety.finding import Finding
 
 if TYPE_CHECKING:
-    from modelscope_ext.models.declare import Comparison
+    from modelscope_ext.models.declare import Comparison, Contradiction
 
 __all__ = ["EXAMPLES", "configure", "run"]
 
@@ -21,13 +22,15 @@ EXAMPLES = """\
 examples:
   modelscope-ext check ./my-model            # 0: nothing contradicts the files; 1: something does
   modelscope-ext check ./my-model --strict   # warnings count too
-  modelscope-ext check ./my-model --json"""
+  modelscope-ext check ./my-model --json
+  modelscope-ext check ./my-model --format sarif > check.sarif    # for code scanning"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command."""
     add_model(parser, choose=False)
     parser.add_argument("--strict", action="store_true", help="fail on warnings too")
+    add_shape(parser, "the contradictions and findings")
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
@@ -44,11 +47,20 @@ def run(args: argparse.Namespace, output: Output) -> int:
     bad = {"error", "danger", "warning"} if args.strict else {"error"}
     levels = [c.level for c in comparison.contradictions] + [f.level for f in comparison.decided.findings]
     failed = any(level in bad for level in levels)
-    if output.json:
+    if args.shape == "sarif":
+        from modelscope_ext.models.sarif import sarif_log
+
+        found = [*map(_finding, comparison.contradictions), *comparison.decided.findings]
+        output.document(sarif_log([(snapshot.source, found)], name=f"check/{snapshot.source}"))
+    elif output.json:
         output.document({"ok": not failed, "strict": args.strict, **vars(comparison)})
     else:
         _show(comparison, failed, output)
     return exits.NEGATIVE if failed else exits.OK
+
+
+def _finding(one: Contradiction) -> Finding:
+    return Finding(f"declared-{one.field.replace('_', '-')}", one.level, one.file, one.key, one.message)
 
 
 def _show(comparison: Comparison, failed: bool, output: Output) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 from modelscope_ext.cli import exits
-from modelscope_ext.cli.options import add_model, positive, resolve_keywords
+from modelscope_ext.cli.options import add_model, positive, resolve_keywords, signer
 from modelscope_ext.cli.output import Output, size
 from modelscope_ext.utils.text import printable
 
@@ -30,6 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="fetch these instead of the files that a load reads; repeatable")  # fmt: skip
     parser.add_argument("--exclude", action="append", default=[], metavar="PATTERN", help="leave these out; repeatable")
     parser.add_argument("--local-dir", metavar="DIR", help="put the files there instead of into the hub's cache")
+    parser.add_argument("--verify", metavar="KEY", type=signer,
+                        help="check that the files are what this signer signed: a PEM file, or JSON")  # fmt: skip
     parser.add_argument("--max-workers", type=positive, metavar="N", help="files on their way at once (default: 8)")
 
 
@@ -38,16 +42,18 @@ def run(args: argparse.Namespace, output: Output) -> int:
     from modelscope_ext.models.fetching import fetch_model
 
     output.show_logs()
-    done = fetch_model(
-        args.model,
-        include=args.include,
-        exclude=args.exclude,
-        local_dir=args.local_dir,
-        dry_run=args.dry_run,
-        workers=args.max_workers,
-        progress=False if output.quiet else None,
-        **resolve_keywords(args),
-    )
+    with redirect_stdout(sys.stderr):  # whatever a library prints; stdout carries the answer alone
+        done = fetch_model(
+            args.model,
+            include=args.include,
+            exclude=args.exclude,
+            local_dir=args.local_dir,
+            dry_run=args.dry_run,
+            workers=args.max_workers,
+            verify=args.verify,
+            progress=False if output.quiet else None,
+            **resolve_keywords(args),
+        )
     if output.json:
         output.document({"dry_run": args.dry_run, **done.to_dict()})
         return exits.OK

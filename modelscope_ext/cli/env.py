@@ -30,6 +30,7 @@ LIBRARIES = {
     "onediff": "", "openmind": "",
     "onnxruntime": "", "optimum": "", "tensorflow": "", "jax": "", "paddlepaddle": "", "numpy": "", "pillow": "",
     "PyYAML": "", "addict": "", "yapf": "", "packaging": "", "rich": "",
+    "model-signing": "",
 }  # fmt: skip
 
 #: Older lines that received the same corrections.

@@ -6,8 +6,9 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.cli import exits
-from modelscope_ext.cli.options import add_model, resolve_keywords
+from modelscope_ext.cli.options import add_model, add_shape, resolve_keywords
 from modelscope_ext.cli.output import Output, size
+from modelscope_ext.errors import OptionError
 from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ examples:
   modelscope-ext inspect ./my-model --code           # the snippet that does the same without this package
   modelscope-ext inspect ./my-model --json | jq .backend
   modelscope-ext inspect ./my-model --security       # what is dangerous in it, and what each would need
+  modelscope-ext inspect ./my-model --security --format sarif > model.sarif    # for code scanning
   modelscope-ext inspect ./my-model --backend onnx   # would that be possible?"""
 
 #: The fields of a decision, in the order in which they are shown.
@@ -35,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--security", action="store_true", help="what a load would refuse or need a grant for; 1 where it is dangerous"
     )
+    add_shape(parser, "what --security finds")
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
@@ -44,6 +47,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
     output.show_logs()
     if args.security:
         return _security(args, output)
+    if args.shape == "sarif":
+        raise OptionError("--format sarif is a form of what --security finds: add --security")
     resolution = resolve(args.model, **resolve_keywords(args))
     if args.code:
         code = resolution.code()
@@ -67,7 +72,11 @@ def _security(args: argparse.Namespace, output: Output) -> int:
     from modelscope_ext.models.security import security_report
 
     report = security_report(args.model, **resolve_keywords(args))
-    if output.json:
+    if args.shape == "sarif":
+        from modelscope_ext.models.sarif import sarif_log
+
+        output.document(sarif_log([(report.origin, report.findings)], name=report.source))
+    elif output.json:
         document = report.to_dict()
         document.pop("resolution")
         output.document({"dangerous": report.dangerous, **document})

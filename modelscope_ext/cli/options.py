@@ -9,11 +9,13 @@ __all__ = [
     "add_common",
     "add_model",
     "add_permissions",
+    "add_shape",
     "key_value",
     "permissions",
     "port",
     "positive",
     "resolve_keywords",
+    "signer",
 ]
 
 #: Options of `add_model` that `resolve()` takes, by their keyword.
@@ -23,10 +25,17 @@ _RESOLVE = ("task", "backend", "framework", "hub", "revision", "subfolder", "var
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add what every command takes."""
     group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help="print JSON on stdout, errors included")
+    group.add_argument("--json", dest="shape", action="store_const", const="json", default="text",
+                       help="print JSON on stdout, errors included")  # fmt: skip
     group.add_argument("-q", "--quiet", action="store_true", help="errors only on stderr, no progress")
     group.add_argument("-v", "--verbose", action="count", default=0, help="say more on stderr; -vv says all")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_shape(parser: argparse.ArgumentParser, sarif: str) -> None:
+    """Add ``--format``, of which ``--json`` is a short form; `sarif` says what stands in a SARIF log."""
+    parser.add_argument("--format", dest="shape", choices=("text", "json", "sarif"), default="text",
+                        help=f"text (default), json, or sarif: {sarif}")  # fmt: skip
 
 
 def add_model(parser: argparse.ArgumentParser, *, choose: bool = True, many: bool = False) -> None:
@@ -59,7 +68,7 @@ def resolve_keywords(args: argparse.Namespace) -> dict[str, Any]:
 _PICKLE = {"weights-only": "weights_only", "full": "full", "no": False}
 
 #: Options of `add_permissions` that go to a load under their own name.
-_PERMITTED = ("trust_remote_code", "code_sha256", "allow_sources", "allow_missing_weights")
+_PERMITTED = ("trust_remote_code", "code_sha256", "allow_sources", "verify", "allow_missing_weights")
 
 
 def add_permissions(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +79,8 @@ def add_permissions(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--allow-pickle", choices=tuple(_PICKLE), help="pickled weights (default: weights-only)")
     group.add_argument("--allow-source", dest="allow_sources", metavar="SOURCE", action="append",
                        help="another source the model may lead to, or a URL or host of inputs; repeatable")  # fmt: skip
+    group.add_argument("--verify", metavar="KEY", type=signer,
+                       help="load only what this signer signed: a PEM file, or JSON as verify= takes it")  # fmt: skip
     group.add_argument("--allow-missing-weights", action="store_true", default=None, help="load an incomplete model")
 
 
@@ -77,6 +88,23 @@ def permissions(args: argparse.Namespace) -> dict[str, Any]:
     """Return the keywords of a load that the user permitted."""
     given = {name: value for name in _PERMITTED if (value := getattr(args, name)) is not None}
     return given if args.allow_pickle is None else {**given, "allow_pickle": _PICKLE[args.allow_pickle]}
+
+
+def signer(text: str) -> Any:
+    """Read what ``verify=`` takes: a path, or a JSON object.
+
+    Example:
+        >>> signer("key.pem"), signer('{"public_key": "key.pem"}')
+        ('key.pem', {'public_key': 'key.pem'})
+    """
+    if not text.startswith("{"):
+        return text
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected a PEM file or a JSON object, got {text!r} ({error})") from error
 
 
 def key_value(text: str) -> tuple[str, Any]:

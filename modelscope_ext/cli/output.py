@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TextIO
 
 from modelscope_ext.cli import exits
@@ -49,7 +50,7 @@ class Output:
     @classmethod
     def of(cls, args: argparse.Namespace) -> Output:
         """Make the output that the common options ask for."""
-        return cls(json=args.json, quiet=args.quiet, verbose=args.verbose)
+        return cls(json=args.shape != "text", quiet=args.quiet, verbose=args.verbose)
 
     def __enter__(self) -> Output:
         for stream in (self.stdout, self.stderr):
@@ -205,7 +206,7 @@ def report_error(error: BaseException, arguments: Sequence[str]) -> int:
         cause = cause.__cause__
     if code == 9:
         sys.stderr.write("This is a fault of modelscope-ext; please report it with the output of --debug.\n")
-    if "--json" in arguments:
+    if "--json" in arguments or "--format=json" in arguments or ("--format", "json") in pairwise(arguments):
         fields = {key: getattr(error, key) for key in ("code", "file", "field", "grant") if _known(error, key)}
         record = {"error": {"class": kind.__name__, "message": message, "exit": code, **fields}}
         sys.stdout.write(_dumps(record) + "\n")

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelscope_ext.errors import ModelScopeExtError, OptionError, SafetyError
+from modelscope_ext.errors import ModelScopeExtError, OptionError, SafetyError, SignatureRefused
 from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.models.base import Model
 from modelscope_ext.models.loader import adopt, load_request, place_of_load, refuse_load_options
@@ -143,6 +143,11 @@ def _told(error: ModelScopeExtError, source: str, where: str, named: bool) -> Mo
     """Return the error of the base's load in the same class, saying whose base it is and what would mend it."""
     text = f"{source}: its base ({where}): {error}"
     if isinstance(error, SafetyError):
+        if isinstance(error, SignatureRefused):
+            text += (
+                " verify= holds for the base too: load a base that another signed by itself, with its own verify=, and"
+                " pass it as base_model=."
+            )
         if error.grant in ("trust_remote_code", "code_sha256"):
             text += (
                 " What is permitted for an adapter does not cover its base: load the base by itself, with"

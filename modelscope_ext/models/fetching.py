@@ -47,6 +47,7 @@ def fetch_model(
     dry_run: bool = False,
     workers: int | None = None,
     progress: bool | None = None,
+    verify: Any = None,
     **options: Any,
 ) -> Fetched:
     """Fetch what a load of `model` would read, into the cache of the hub's client or into a folder.
@@ -59,24 +60,32 @@ def fetch_model(
         dry_run: Fetch nothing, only say what would be fetched.
         workers: Files on their way at once; None for 8.
         progress: See `modelscope_ext.hub.download.download`.
+        verify: Whose signature the files have to bear, as `pipeline` takes it; its file is fetched with them.
         **options: Those of `resolve`: `hub`, `revision`, `variant`, `token`, `cache_dir`, ...
 
     Raises:
         OptionError: `model` is a folder, or no file is left.
+        SignatureRefused: The files are not what the signer of `verify` signed; they are where they were fetched to.
         ModelScopeExtError: Of the resolution, the hub or the disk.
     """
     from modelscope_ext.hub.download import download
     from modelscope_ext.hub.fetch import to_do
     from modelscope_ext.hub.local_dir import LocalDir
     from modelscope_ext.hub.locate import open_snapshot
+    from modelscope_ext.models.gate.signature import check_signature, check_signer
     from modelscope_ext.models.plan import WHERE
+    from modelscope_ext.safety.grants import Grants
 
+    grants = Grants.of(verify=verify, local_files_only=options.get("local_files_only", False))
     snapshot = open_snapshot(model, **{name: options[name] for name in WHERE if name in options})
     if snapshot.remote is None:
         raise OptionError(f"{printable(str(snapshot.source))} is no repository of a hub: there is nothing to fetch")
     if local_dir is not None:
         snapshot.remote = replace(snapshot.remote, hub=LocalDir(snapshot.remote.hub, Path(local_dir).expanduser()))
+    check_signer(grants, str(snapshot.source))
     names, needed = _chosen(snapshot, tuple(include), tuple(exclude), options)
+    if grants.verify is not None and grants.verify.signature in snapshot:
+        names = tuple(dict.fromkeys((*names, grants.verify.signature)))
     remote = snapshot.remote
     here = {file.name for file in to_do(snapshot, names).here}
     files = tuple(
@@ -93,6 +102,8 @@ def fetch_model(
     if not dry_run:
         in_repo = [remote.files[name].name for name in names]
         folder = download(remote.hub, remote.listing, in_repo, remote.access, workers=workers, progress=progress)
+        if grants.verify is not None:
+            check_signature(folder / remote.subfolder, names, grants.verify, snapshot)
     return Fetched(snapshot.source, str(folder), plan, sum(snapshot.sizes.values()))
 
 

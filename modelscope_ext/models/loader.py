@@ -33,6 +33,7 @@ from modelscope_ext.models.checks import (
     check_options,
 )
 from modelscope_ext.models.early import map_libraries
+from modelscope_ext.models.gate.signature import check_signature, check_signer, consulted
 from modelscope_ext.models.gate.unchanged import check_unchanged, marks
 from modelscope_ext.models.memory import eased_collector
 from modelscope_ext.models.request import Request
@@ -43,6 +44,7 @@ from modelscope_ext.utils.text import listing, printable
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
     from modelscope_ext.metadata.snapshot import Snapshot
+    from modelscope_ext.safety.grants import Grants
     from modelscope_ext.utils.entry import Entry
 
 __all__ = ["adopt", "files_of", "load", "load_request", "place_of_load", "refuse_load_options"]
@@ -87,18 +89,22 @@ def load_request(model: Any, request: Request, *, model_class: type[Model] | Non
         lock.check_decision(resolution, snapshot.source.commit)
         lock.check_files(snapshot, files)
     gate.check_floors(resolution, files, choice.engine)
+    decided = () if grants.verify is None else consulted(evidence, snapshot)
     if snapshot.remote is not None:
-        snapshot = _fetched(snapshot, files, resolution, request)
+        snapshot = _fetched(snapshot, files, resolution, request, (*decided, *_signature(snapshot, grants)))
         files = tuple(name for name in files if name in snapshot)
         gate_a(snapshot)  # what would run could not be hashed before its bytes were here
-        seen = marks(_folder(snapshot), files)
+        seen = marks(_folder(snapshot), snapshot.names)
     folder = _folder(snapshot)
+    if grants.verify is not None:
+        code = choice.own or (grants.may_run_code and gate.code_of(resolution, evidence, snapshot, grants)[0])
+        check_signature(folder, None if code else (*files, *decided), grants.verify, snapshot)
     gate.gate_b(resolution, snapshot, files, grants)
     options = {**request.load_options(), **request.extra, "task": request.get("task") or resolution.default_task}
     with _placed(where, snapshot), eased_collector(), away_from(None if choice.own else folder):
         made = _built(choice, folder, resolution, evidence, {**options, "grants": grants})
     try:
-        check_unchanged(folder, seen, files, source=str(snapshot.source))
+        check_unchanged(folder, seen, (*files, *decided), source=str(snapshot.source))
     except ModelScopeExtError:
         made.close()
         raise
@@ -128,6 +134,7 @@ def _check(request: Request, snapshot: Snapshot, evidence: Evidence, resolution:
     check_framework(resolution, evidence, request.get("framework"))
     check_loadable(resolution, choice)
     check_needs(resolution)
+    check_signer(request.grants, str(snapshot.source))
     check_options(request, choice)
     check_base(request, snapshot, evidence, choice)
 
@@ -293,8 +300,15 @@ def files_of(resolution: Resolution, snapshot: Snapshot, engine: Backend | None)
     return tuple(files)
 
 
-def _fetched(snapshot: Snapshot, files: tuple[str, ...], resolution: Resolution, request: Request) -> Snapshot:
-    """Fetch exactly the plan's files, once it is known that there is room for them."""
+def _signature(snapshot: Snapshot, grants: Grants) -> tuple[str, ...]:
+    """Return the file of the signature that is wanted, where the model has it."""
+    return (grants.verify.signature,) if grants.verify is not None and grants.verify.signature in snapshot else ()
+
+
+def _fetched(
+    snapshot: Snapshot, files: tuple[str, ...], resolution: Resolution, request: Request, also: tuple[str, ...] = ()
+) -> Snapshot:
+    """Fetch exactly the plan's files and `also`, once it is known that there is room for them."""
     from modelscope_ext.hub.fetch import fetched
     from modelscope_ext.metadata.weights import classify
     from modelscope_ext.models.fetching import matching
@@ -309,7 +323,7 @@ def _fetched(snapshot: Snapshot, files: tuple[str, ...], resolution: Resolution,
         where: dict[str, Any] = {name: request.get(name) for name in ("dtype", "device", "device_map")}
         variants = (weight.variant for weight in classify(snapshot.sizes) if weight.variant)
         check_memory(planned, resolution, **where, variants=tuple(dict.fromkeys(variants)))
-    return fetched(snapshot, files)
+    return fetched(snapshot, (*files, *also))
 
 
 def _built(choice: Choice, folder: Path, resolution: Resolution, evidence: Evidence, options: dict[str, Any]) -> Model:

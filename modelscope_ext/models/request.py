@@ -38,7 +38,9 @@ _IGNORED = {
     "model_prefetched": "a folder is never fetched",
     "invoked_by": "it was never used",
 }
-_GRANTS = ("trust_remote_code", "code_sha256", "allow_pickle", "allow_sources", "limits", "local_files_only")
+_GRANTS = (
+    "trust_remote_code", "code_sha256", "allow_pickle", "allow_sources", "limits", "local_files_only", "verify",
+)  # fmt: skip
 #: A dict or object further down may not hold these: what the caller permits is said at the top of the call.
 _NESTED = frozenset(("trust_remote_code", "code_sha256", "allow_pickle", "allow_sources"))
 _RESOLVED = ("task", "backend", "framework")
@@ -87,8 +89,6 @@ class Request:
         values = {name: given.pop(name) for name in KEYWORDS if name in given}
         for name, value in given.items():
             _refuse_nested(name, value)
-        if values.get("verify"):  # a check that is asked for and not made would be worse than an error
-            raise OptionError("verify: signatures of models cannot be checked by this release; leave it out")
         for name, example in _TEXTS.items():
             if not isinstance(values.get(name, ""), str):
                 raise OptionError(

@@ -18,12 +18,13 @@ from modelscope_ext.models import gate
 from modelscope_ext.models.resolution import Resolution
 from modelscope_ext.safety.finding import Finding
 from modelscope_ext.safety.grants import Grants
+from modelscope_ext.safety.signer import SIGNATURE
 from modelscope_ext.utils.record import Record
 from modelscope_ext.utils.text import listing, printable
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
-    from modelscope_ext.metadata.snapshot import Snapshot
+    from modelscope_ext.metadata.snapshot import Snapshot, Source
 
 __all__ = ["SecurityReport", "security_report"]
 
@@ -49,6 +50,7 @@ class SecurityReport(Record):
 
     Attributes:
         source: The model as the caller named it.
+        origin: Where it is: its folder, or its repo at the commit that was looked at.
         findings: The most dangerous first; each names the argument that would permit it, if one would.
         code_files: The Python that ``trust_remote_code=True`` would run.
         code_sha256: Its digest, for ``code_sha256=``; "" where there is none.
@@ -56,6 +58,7 @@ class SecurityReport(Record):
     """
 
     source: str
+    origin: Source
     findings: tuple[Finding, ...]
     code_files: tuple[str, ...] = ()
     code_sha256: str = ""
@@ -92,23 +95,26 @@ def security_report(model: Any, **keywords: Any) -> SecurityReport:
     where = {name: keywords.pop(name) for name in _LOCATION if name in keywords}
     task, backend, framework = (keywords.get(name) for name in ("task", "backend", "framework"))
     snapshot = open_snapshot(model, **where)
-    source, libraries = str(snapshot.source), tuple(_libraries())
+    origin, libraries = snapshot.source, tuple(_libraries())
+    source = str(origin)
     try:
         evidence = collect(snapshot)
         resolution = decide(evidence, Asked(task, backend, framework, evidence), variant=keywords.get("variant"))
     except SafetyError as error:
-        return SecurityReport(source, _sorted([_of_error(error), *snapshot.findings, *_links(snapshot), *libraries]))
+        found = [_of_error(error), *snapshot.findings, *_links(snapshot), *libraries]
+        return SecurityReport(source, origin, _sorted(found))
     except NotAModel as error:
         evidence = collect(snapshot)
         nothing = Finding("no-model", "info", None, None, printable(str(error), 400))
         found = [nothing, *evidence.findings, *_pickles(snapshot), *_links(snapshot), *libraries]
-        return SecurityReport(source, _sorted(found))
+        return SecurityReport(source, origin, _sorted(found))
     files, digest = gate.code_of(resolution, evidence, snapshot, Grants())
     found = [
         *map(_of_error, _refusals(resolution, evidence, snapshot)),
-        *resolution.findings, *_pickles(snapshot), *_links(snapshot), *_templates(snapshot, evidence), *libraries,
+        *resolution.findings, *_signatures(snapshot), *_pickles(snapshot), *_links(snapshot),
+        *_templates(snapshot, evidence), *libraries,
     ]  # fmt: skip
-    return SecurityReport(source, _sorted(found), files, digest, resolution)
+    return SecurityReport(source, origin, _sorted(found), files, digest, resolution)
 
 
 _LOCATION = ("hub", "revision", "subfolder", "limits", "token", "cache_dir", "local_files_only")
@@ -196,6 +202,12 @@ def _links(snapshot: Snapshot) -> Iterator[Finding]:
     for name, target in snapshot.links.items():
         if name not in refused:
             yield Finding("link", "info", name, None, f"{printable(name)}: a link to {printable(target)}.")
+
+
+def _signatures(snapshot: Snapshot) -> Iterator[Finding]:
+    if SIGNATURE in snapshot:
+        text = f"{SIGNATURE}: a signature of the model; verify= loads only what a signer you name has signed."
+        yield Finding("signature", "info", SIGNATURE, None, text)
 
 
 def _templates(snapshot: Snapshot, evidence: Evidence) -> Iterator[Finding]:

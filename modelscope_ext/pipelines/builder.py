@@ -91,7 +91,8 @@ def pipeline(
             host or folder of them (``"https://example.org/cats/"``).
         code_sha256: The digest of the code that `trust_remote_code` permits.
         limits: A `Limits`.
-        verify: Reserved for signed models; anything but None is refused by this release.
+        verify: Load only what this signer signed (OpenSSF Model Signing; needs the extra `signing`): a PEM file with
+            the public key or with certificates, or a dict; see `modelscope_ext.safety.signer.Signer`.
         lock: A file that `modelscope-ext lock` wrote: exactly that is loaded. It names the model too.
         **backend_kwargs: The options of the backend.
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from modelscope_ext.errors import LimitExceeded, OptionError, RedirectRefused
 from modelscope_ext.safety.limits import DEFAULT_LIMITS, Limits
+from modelscope_ext.safety.signer import Signer
 from modelscope_ext.utils.record import Record
 from modelscope_ext.utils.revocation import NO_REMOTE_CODE, revoked
 from modelscope_ext.utils.text import did_you_mean, listing, printable
@@ -34,6 +35,7 @@ class Grants(Record):
         allow_sources: Other sources this model may lead to, as ``"org/name@commit"`` or a folder.
         limits: Sizes that may be read.
         local_files_only: Contact no hub.
+        verify: Whose signature every file has to bear, here and in the sources this one leads to; it permits nothing.
         redirects: How many models led here, each to the next; no permission, and no keyword of a call.
 
     Raises:
@@ -54,6 +56,7 @@ class Grants(Record):
     allow_sources: tuple[str, ...] = ()
     limits: Limits = DEFAULT_LIMITS
     local_files_only: bool = False
+    verify: Signer | None = None
     redirects: int = 0
 
     def __post_init__(self) -> None:
@@ -74,6 +77,8 @@ class Grants(Record):
             )
         if type(self.limits) is not Limits:
             raise OptionError(f"limits={_shown(self.limits)}: expected a Limits.")
+        if self.verify is not None and type(self.verify) is not Signer:
+            raise OptionError(f"verify={_shown(self.verify)}: expected a Signer.")
         if type(self.redirects) is not int or self.redirects < 0:
             raise OptionError(f"redirects={_shown(self.redirects)}: expected a count.")
         _check_sources(self.allow_sources)
@@ -84,7 +89,7 @@ class Grants(Record):
 
         Args:
             **keywords: The attributes by name. ``limits`` may be None or a dict, ``allow_sources`` a list or tuple
-                of strings or paths.
+                of strings or paths, ``verify`` what `Signer.of` takes.
 
         Raises:
             OptionError: An unknown keyword or a value of the wrong type.
@@ -101,6 +106,8 @@ class Grants(Record):
                 )
         if "limits" in keywords:
             keywords["limits"] = Limits.of(keywords["limits"])
+        if "verify" in keywords:
+            keywords["verify"] = Signer.of(keywords["verify"])
         sources = keywords.get("allow_sources")
         if isinstance(sources, list | tuple):
             keywords["allow_sources"] = tuple(s if isinstance(s, str) else _path(s) for s in sources)

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tests.models.test_sarif import checked
+
 AGREES = {
     "nothing": {},
     "modelscope": {"framework": "Pytorch", "task": "text-classification"},
@@ -64,3 +66,13 @@ def test_the_answer_does_not_depend_on_this_machine(cli, make_model, monkeypatch
     before = cli("check", folder, "--json").out
     monkeypatch.setenv("MODELSCOPE_EXT_FRAMEWORK", "mindspore")
     assert cli("check", folder, "--json").out == before
+
+
+def test_sarif(cli, make_model):
+    folder = make_model(add={"configuration.json": json.dumps(CONTRADICTS["task"][0], indent=1)})
+    done = cli("check", folder, "--format", "sarif")
+    run = checked(json.loads(done.out))
+    [result] = [result for result in run["results"] if result["level"] == "error"]
+    place = result["locations"][0]["physicalLocation"]
+    assert (done.code, result["ruleId"]) == (1, "declared-tasks")
+    assert place["artifactLocation"]["uri"].endswith("configuration.json") and place["region"]["startLine"] == 3

@@ -12,6 +12,7 @@ CODES = {
     "RedirectRefused": 5, "PathEscapeRefused": 5, "LimitExceeded": 6, "MalformedMetadata": 6, "UnknownTypeError": 5,
     "InstallRefused": 5, "ExecutableFormatRefused": 5, "RemoteCodeFailed": 7, "TemplateRefused": 5,
     "UnsafeBackendError": 5, "ModelScopeExtError": 7, "DiskFull": 8, "MemoryTooSmall": 7, "LockMismatch": 7,
+    "SignatureRefused": 5,
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from modelscope_ext.models.security import security_report
+from tests.models.test_sarif import checked
 from tests.safety import build
 from tests.safety.cases import ADAPTER, BERT, EVIL, EVIL_PICKLE, MODEL, SAFE, TENSORS, bert, evil_zip, linked, write
 
@@ -121,3 +122,22 @@ def test_no_model_at_all_is_looked_at_too(cli, tmp_path):
     write(tmp_path, {"x.bin": EVIL_PICKLE})
     done = cli("inspect", tmp_path, "--security")
     assert "pickle-calls" in done.out
+
+
+def test_sarif(cli, folder):
+    done = cli("inspect", folder, "--security", "--backend", "transformers", "--format", "sarif")
+    run = checked(json.loads(done.out))
+    assert done.code == 1 and {"remote-code", "pickle-calls"} <= {result["ruleId"] for result in run["results"]}
+
+
+def test_sarif_is_a_form_of_security(cli, folder):
+    done = cli("inspect", folder, "--format", "sarif")
+    assert done.code == 2 and "--security" in done.err and not done.out
+
+
+def test_json_is_short_for_a_format(cli, make_model, tmp_path):
+    model = make_model()
+    assert cli("inspect", model, "--format", "json").out == cli("inspect", model, "--json").out
+    for wanted in (["--json"], ["--format=json"], ["--format", "json"]):
+        assert json.loads(cli("inspect", tmp_path / "nowhere", *wanted).out)["error"]["exit"] == 3
+    assert cli("inspect", tmp_path / "nowhere", "--security", "--format", "sarif").out == ""

@@ -7,8 +7,10 @@ import signal
 import pytest
 
 from modelscope_ext.cli import scan
-from modelscope_ext.cli.scan import look
+from modelscope_ext.cli import tree as trees
+from modelscope_ext.cli.tree import look
 from tests.cli.folders import BERT, safetensors
+from tests.models.test_sarif import checked
 
 
 @pytest.fixture
@@ -48,8 +50,8 @@ def test_every_model_is_one_row_and_errors_are_rows(cli, tree):
 
 @pytest.mark.parametrize("here", [0, 1, 3])
 def test_the_rows_and_their_order_are_the_same_with_several_processes(cli, tree, monkeypatch, here):
-    monkeypatch.setattr(scan, "_HERE", here)
-    monkeypatch.setattr(scan, "_PARCEL", 2)
+    monkeypatch.setattr(trees, "_HERE", here)
+    monkeypatch.setattr(trees, "_PARCEL", 2)
     alone, several = (cli("scan", tree, "--json", "--jobs", jobs) for jobs in ("1", "2"))
     assert several.out == alone.out and several.code == alone.code
     assert rows(several, tree) == EXPECTED
@@ -61,23 +63,27 @@ def test_a_small_scan_starts_no_process(cli, tree, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_listed_is_a_row_in_its_place(cli, tree, monkeypatch):
-    monkeypatch.setattr(scan, "_HERE", 0)
-    listed = scan.look
+    monkeypatch.setattr(trees, "_HERE", 0)
+    listed = trees.look
 
     def fails(path):
         if os.path.basename(path) == "broken":
             raise PermissionError(13, "Permission denied", path)
         return listed(path)
 
-    monkeypatch.setattr(scan, "look", fails)
+    monkeypatch.setattr(trees, "look", fails)
     found = rows(cli("scan", tree, "--json", "--jobs", "2"), tree)
     assert found == {**EXPECTED, "broken": "PermissionError"}
     assert list(found) == list(rows(cli("scan", tree, "--json", "--jobs", "1"), tree))
 
 
+def _ends(path, security):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_a_process_that_was_killed_is_said_so(cli, tree, monkeypatch):
-    monkeypatch.setattr(scan, "_HERE", 0)
-    monkeypatch.setattr(scan, "walk", lambda path: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(trees, "_HERE", 0)
+    monkeypatch.setattr(scan, "walk", _ends)
     done = cli("scan", tree, "--json", "--jobs", "2")
     assert done.code == 7
     assert "ended from outside" in done.out and "--jobs 1" in done.out
@@ -139,7 +145,7 @@ def test_a_folder_that_may_not_be_read_is_a_row(tree, cli, monkeypatch):
             raise PermissionError(13, "Permission denied", path)
         return look(path)
 
-    monkeypatch.setattr("modelscope_ext.cli.scan.look", gone)
+    monkeypatch.setattr("modelscope_ext.cli.tree.look", gone)
     found = rows(cli("scan", tree, "--json"), tree)
     assert found.pop("notes") == "PermissionError"
     assert found == {name: answer for name, answer in EXPECTED.items() if not name.startswith("notes")}
@@ -167,3 +173,27 @@ def test_only_folders_with_a_telling_file_are_asked_about(make_model):
 def test_a_number_of_processes_is_a_number(cli, tmp_path, jobs):
     done = cli("scan", tmp_path, "--jobs", jobs)
     assert done.code == 2 and "at least 1" in done.err
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_one_sarif_log_of_a_whole_tree(cli, tree, make_model, monkeypatch, jobs):
+    monkeypatch.setattr(trees, "_HERE", 2)
+    evil = {"model_type": "evil", "auto_map": {"AutoModel": "evil.M"}}
+    make_model("tree/evil", {"config.json": evil, "evil.py": "", "model.safetensors": safetensors()})
+    monkeypatch.chdir(tree.parent)
+    done = cli("scan", "tree", "--format", "sarif", "--jobs", jobs)
+    run = checked(json.loads(done.out))
+    places = {
+        (result["ruleId"], result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"])
+        for result in run["results"]
+        if result["level"] == "error" and result["ruleId"] != "vulnerable-library"
+    }
+    assert places == {("remote-code", "tree/evil/config.json"), ("malformed", "tree/broken/config.json")}
+    assert done.code == 1
+
+
+def test_a_tree_of_harmless_models_passes(cli, make_model, tmp_path):
+    make_model("tree/a")
+    make_model("tree/b")
+    done = cli("scan", tmp_path / "tree", "--format", "sarif")
+    assert (done.code, checked(json.loads(done.out))["results"]) == (0, [])

@@ -14,6 +14,7 @@ from modelscope_ext.errors import (
     OptionError,
     RedirectRefused,
     RemoteCodeRefused,
+    SignatureRefused,
 )
 from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.models.backend import Backend, Loaded
@@ -23,6 +24,7 @@ from modelscope_ext.models.builder import BACKENDS, MODELS
 from modelscope_ext.models.loader import load
 from modelscope_ext.models.resolution import BaseReference, Match, Reason, Strength
 from modelscope_ext.safety.limits import Limits
+from tests.signing import make_keys, sign
 from tests.toy import NAME, Toy, Weights, make_folder
 
 ADAPTER = "toy_adapter.json"
@@ -188,3 +190,18 @@ def test_adapters_to_adapters_end_at_the_limit(tmp_path):
     (adapter(tmp_path / "1", tmp_path / "2") / NAME).unlink(missing_ok=True)
     with pytest.raises(LimitExceeded):  # a circle
         load(tmp_path / "2", allow_sources=every)
+
+
+@pytest.mark.light
+def test_a_base_has_to_be_signed_as_the_adapter_is(tmp_path):
+    base, here = make_folder(tmp_path / "base"), adapter(tmp_path / "adapter", tmp_path / "base")
+    (private, key), (others, _) = make_keys(tmp_path).values()
+    sign(here, private)
+    for given in ({"base_model": base}, {"allow_sources": [str(base)]}):
+        with pytest.raises(SignatureRefused, match=r"its base .*model\.sig.*with its own verify=") as caught:
+            load(here, verify=key, **given)
+        assert (caught.value.source, caught.value.grant) == (str(base), "verify")
+        sign(base, others)
+    sign(base, private)
+    assert score(load(here, verify=key, base_model=base)) == 0.45
+    assert score(load(here, verify=key, base_model=load(base))) == 0.45

@@ -117,10 +117,11 @@ def test_any_keywords_make_a_request_or_our_error(keywords):
     assert not {*request.values} & {*request.extra}
 
 
-def test_a_check_of_signatures_is_not_promised():
-    with pytest.raises(OptionError, match=r"verify: signatures of models cannot be checked by this release"):
-        Request.of({"verify": True})
-    assert Request.of({"verify": None}).values == {}
+def test_a_verification_that_verifies_nothing_is_refused():
+    for nothing in (True, False, "", {}):
+        with pytest.raises(OptionError, match=r"^verify="):
+            Request.of({"verify": nothing})
+    assert Request.of({"verify": None}).grants.verify is None
 
 
 @pytest.mark.parametrize("file", [False, 1, b"x.json", {"task": "fill-mask"}])
