@@ -26,7 +26,7 @@ from modelscope_ext.hub.failures import Asked
 from modelscope_ext.hub.layout import files_in, put
 from modelscope_ext.hub.names import COMMIT, check_repo, check_revision
 from modelscope_ext.hub.protocol import Access, Address, HubFile, Listing
-from modelscope_ext.hub.retry import Deadline, bounded, retried
+from modelscope_ext.hub.retry import TRIES, Deadline, bounded, retried, status_of
 
 __all__ = ["ModelScope"]
 
@@ -52,9 +52,8 @@ class ModelScope:
             return self._cached_listing(asked, access)
         need(self)
         try:
-            # The client repeats failed listings by itself; a second layer of as many tries would only take longer.
             deadline = Deadline.of(access.deadline)
-            rows = bounded(lambda: retried(lambda: _rows(asked, access), deadline, tries=2), deadline)
+            rows = bounded(lambda: retried(lambda: _rows(asked, access), deadline, tries=_tries), deadline)
         except Exception as error:
             raise self._failure(error, asked, access) from error
         found = Listing(self.name, repo, revision, _commit(rows) or revision)
@@ -131,6 +130,15 @@ def _api(access: Access) -> Any:
     from modelscope_hub.config import HubConfig
 
     return HubApi(config=HubConfig(endpoint=_endpoint(), cache_dir=_cache(access), token=access.token))
+
+
+#: Answers that the client asks again for by itself; a second layer of as many tries would only take longer
+#: (modelscope-hub 0.1: _legacy_api.py). A connection that fails is asked for again as well.
+_REPEATED = frozenset((None, 429, 500, 502, 503, 504))
+
+
+def _tries(error: Exception) -> int:
+    return 2 if status_of(error) in _REPEATED else TRIES
 
 
 def _rows(asked: Asked, access: Access) -> list[Any]:

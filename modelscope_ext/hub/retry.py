@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import Any, TypeVar
 
 from modelscope_ext.errors import ModelScopeExtError
@@ -66,19 +67,24 @@ class Deadline:
         return max(self._end - time.monotonic(), 0.0)
 
 
-def retried(action: Callable[[], T], deadline: Deadline, *, tries: int = TRIES) -> T:
+def retried(action: Callable[[], T], deadline: Deadline, *, tries: Callable[[Exception], int] = lambda _: TRIES) -> T:
     """Return what `action` returns, asked again where that may help. To be called within `bounded` or `at_once`.
+
+    Args:
+        action: Asks once.
+        deadline: When to give up.
+        tries: Returns how often to ask at most where an error of this kind comes.
 
     Raises:
         Exception: What `action` raised last, as it was raised.
         TimeoutError: The deadline has passed.
     """
     wait = FIRST_WAIT
-    for number in range(1, tries + 1):
+    for number in count(1):
         try:
             return action()
         except Exception as error:
-            if number == tries or not is_passing(error):
+            if number >= tries(error) or not is_passing(error):
                 raise
             asked = after_of(error)
             pause = asked if asked is not None else min(wait, LONGEST_WAIT) * random.uniform(0.75, 1.25)
