@@ -36,7 +36,7 @@ from modelscope_ext.models.gate.types import unknown_types
 from modelscope_ext.safety.paths import fault_of
 from modelscope_ext.utils.text import printable
 
-__all__ = ["RULES"]
+__all__ = ["READING", "RULES"]
 
 
 # Rules, in the order in which they are asked
@@ -231,3 +231,5 @@ RULES = (
     (_installs, _evaluated, _patterns, _yaml, unknown_types),
     (_redirects, _paths, _folders, _bases, _indexes, _programs),
 )
+#: Those that read files which nobody has read before.
+READING = (_indexes,)
