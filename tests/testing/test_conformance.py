@@ -471,6 +471,7 @@ def test_a_backend_that_says_all_is_watched_and_passes(tmp_path):
 
 
 @pytest.mark.pt
+@pytest.mark.long
 def test_every_entry_of_an_installed_library_is_there():
     """A library that renames one would else no longer be watched, in silence."""
     import importlib
