@@ -25,6 +25,7 @@ from modelscope_ext.models.decision.framework_choice import choose_framework, de
 from modelscope_ext.models.decision.needs import missing, requirements
 from modelscope_ext.models.decision.not_a_model import refuse
 from modelscope_ext.models.decision.recognised import claim, find, precedence
+from modelscope_ext.models.decision.signs import shows
 from modelscope_ext.models.decision.task_choice import TaskChoice, choose_tasks
 from modelscope_ext.models.decision.ties import break_tie
 from modelscope_ext.models.decision.weight_choice import choice_finding, choose_weights
@@ -110,6 +111,11 @@ def resolve(
     evidence = collect(snapshot, cfg_dict=cfg_dict, limits=limits)
     asked = Asked(task, backend, framework, evidence)
     resolution = decide(evidence, asked, installed=installed, variant=variant)
+    if shows(evidence):
+        from modelscope_ext.models.gate.findings import foreseen
+
+        findings = (*resolution.findings, *foreseen(resolution, evidence, snapshot))
+        resolution = replace(resolution, findings=findings)
     if key and mark is not None:
         _REMEMBERED[key] = (mark, resolution)
         while len(_REMEMBERED) > _MOST_REMEMBERED:

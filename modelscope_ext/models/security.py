@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from modelscope_ext.errors import ModelScopeExtError, NotAModel, SafetyError
 from modelscope_ext.metadata.evidence import collect
 from modelscope_ext.models import gate
+from modelscope_ext.models.gate.findings import finding_of
 from modelscope_ext.models.resolution import Resolution
 from modelscope_ext.safety.finding import Finding
 from modelscope_ext.safety.grants import Grants
@@ -28,11 +29,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SecurityReport", "security_report"]
 
-#: Code of an error -> code of the finding about it.
-_CODES: Mapping[str, str] = {
-    "RC": "remote-code", "PK": "pickle-refused", "RD": "redirect", "PE": "path-escape", "LM": "beyond-limits",
-    "MF": "malformed", "UT": "unknown-type", "IN": "install", "XF": "program",
-}  # fmt: skip
 #: Pickles that no load opens: they are named, and stay closed here too.
 _NEVER_OPENED = (
     "training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "scheduler.bin", "scaler.pt", ".msc", ".mdl",
@@ -101,7 +97,7 @@ def security_report(model: Any, **keywords: Any) -> SecurityReport:
         evidence = collect(snapshot)
         resolution = decide(evidence, Asked(task, backend, framework, evidence), variant=keywords.get("variant"))
     except SafetyError as error:
-        found = [_of_error(error), *snapshot.findings, *_links(snapshot), *libraries]
+        found = [finding_of(error), *snapshot.findings, *_links(snapshot), *libraries]
         return SecurityReport(source, origin, _sorted(found))
     except NotAModel as error:
         evidence = collect(snapshot)
@@ -110,7 +106,7 @@ def security_report(model: Any, **keywords: Any) -> SecurityReport:
         return SecurityReport(source, origin, _sorted(found))
     files, digest = gate.code_of(resolution, evidence, snapshot, Grants())
     found = [
-        *map(_of_error, _refusals(resolution, evidence, snapshot)),
+        *map(finding_of, _refusals(resolution, evidence, snapshot)),
         *resolution.findings, *_signatures(snapshot), *_pickles(snapshot), *_links(snapshot),
         *_templates(snapshot, evidence), *libraries,
     ]  # fmt: skip
@@ -124,11 +120,6 @@ _LEVELS = ("danger", "warning", "info")
 def _sorted(findings: list[Finding]) -> tuple[Finding, ...]:
     once = dict.fromkeys(findings)
     return tuple(sorted(once, key=lambda finding: _LEVELS.index(finding.level) if finding.level in _LEVELS else 1))
-
-
-def _of_error(error: SafetyError) -> Finding:
-    code = _CODES.get(str(error.code), "refused")
-    return Finding(code, "danger", error.file, error.field, printable(str(error), 1000), error.grant)
 
 
 def _refusals(resolution: Resolution, evidence: Evidence, snapshot: Snapshot) -> Iterator[SafetyError]:

@@ -30,6 +30,7 @@ from modelscope_ext.models.outputs import difference
 from modelscope_ext.models.resolution import Match
 from modelscope_ext.models.schemas import check_output, normalise
 from modelscope_ext.models.tasks import TASKS
+from modelscope_ext.testing.nested import spying
 from modelscope_ext.testing.tools import (
     GARBAGE,
     PLANTED,
@@ -59,6 +60,8 @@ class BackendConformance(Tools):
         load_values: Load option of the backend -> a value that works; each is tried.
         libraries: Import names that `probe` may not import; default: the names in `requires`.
         damage: Names of planned files to damage one by one; default: all of them.
+        nested: Calls of the library beyond `modelscope_ext.testing.nested.ENTRIES`, in its form: what opens a model,
+            and the keywords that it has to be told.
         saves: Whether `save` is supported.
         has_raw: Whether ``raw=True`` gives something other than the schema's output.
         tolerance: Largest difference between numbers that count as equal.
@@ -304,6 +307,22 @@ class BackendConformance(Tools):
         ran = ran or (mark.read_text(encoding="utf-8").split() if mark.exists() else [])
         check(not ran, f"code: the load ran {ran} of the folder")
         check(not seen.programs, f"code: the load started {seen.programs}")
+
+    def test_nested_calls_say_what_they_permit(self, tmp_path: Path) -> None:
+        """Each call into a library comes after both gates, for what they saw, and says in words what it permits.
+
+        The words are ``trust_remote_code=False``, ``local_files_only=True``, ``use_safetensors=...``,
+        ``weights_only=True`` and the like, as far as the call takes them: the table is
+        `modelscope_ext.testing.nested.ENTRIES`. What is opened is the folder that `load` is given, which is one
+        commit's, or another source by `models.base_source.load_base`; never a name that a hub would resolve.
+        """
+        folder = self.make_folder(tmp_path)
+        with self._loaded(folder) as model:  # imports the library; what is not imported cannot be watched
+            self._predict(model)
+        with spying(self.backend, folder, self.nested) as seen, self._loaded(folder) as model:
+            self._predict(model)
+        check(folder.resolve() in seen.passed, f"gates: the folder passed {seen.gates}; load through the package")
+        check(not seen.problems, f"nested calls: {'; '.join(dict.fromkeys(seen.problems))}")
 
     def test_the_process_is_left_as_found(self, tmp_path: Path) -> None:
         """Working directory, `sys.path`, environment, filters and random states are as before a load and a call."""

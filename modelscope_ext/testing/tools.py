@@ -16,6 +16,7 @@ from modelscope_ext.models.schemas import normalise
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence
     from modelscope_ext.models.base import Model
+    from modelscope_ext.testing.nested import Wanted
 
 __all__ = ["GARBAGE", "PLANTED", "Tools", "check", "described_in", "evidence_of", "holders_of", "plant", "raises"]
 
@@ -36,6 +37,7 @@ class Tools:
     load_values: ClassVar[Mapping[str, Any]] = {}
     libraries: ClassVar[tuple[str, ...] | None] = None
     damage: ClassVar[tuple[str, ...] | None] = None
+    nested: ClassVar[Mapping[str, Wanted | None]] = {}
     saves: ClassVar[bool] = True
     has_raw: ClassVar[bool] = True
     tolerance: ClassVar[float] = 1e-5

@@ -12,7 +12,7 @@ import random
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,7 @@ class Record:
         sockets: Addresses.
         programs: Programs that were started.
         executed: Files whose code was compiled or run.
+        listener: Called with each file or folder as it is opened, on the stack of whoever opens it.
     """
 
     opened: list[str] = field(default_factory=list)
@@ -41,6 +42,7 @@ class Record:
     sockets: list[str] = field(default_factory=list)
     programs: list[str] = field(default_factory=list)
     executed: list[str] = field(default_factory=list)
+    listener: Callable[[str], None] | None = None
 
     def below(self, folder: Path) -> list[str]:
         """Return what was opened inside `folder`, as names relative to it."""
@@ -72,6 +74,8 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
 def _note(record: Record, event: str, args: tuple[Any, ...]) -> None:
     if event in ("open", "os.listdir", "os.scandir") and args and isinstance(args[0], str | bytes | os.PathLike):
         record.opened.append(os.path.realpath(os.fsdecode(args[0])))
+        if record.listener is not None:
+            record.listener(record.opened[-1])
     elif event.startswith(_PROGRAMS):
         record.programs.append(str(args[0]) if args else event)
     elif event in _SOCKETS:

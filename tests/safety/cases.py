@@ -680,7 +680,7 @@ CASES: tuple[Case, ...] = (
     Case("C04", linked("model.safetensors", "OUT/x.safetensors"), "PE", "model.safetensors", stage="bytes"),
     Case("C05", linked("config.json", "OUT/config.json"), "PE", "config.json", stage="resolve"),
     Case("C05-passwd", linked("config.json", "/etc/passwd"), "PE", "config.json", stage="resolve"),
-    Case("C06", linked("unet", "OUT/sub", **{"model_index.json": {"_class_name": "StableDiffusionPipeline"}}), ""),
+    Case("C06", linked("unet", "OUT/sub", **pipeline_of(unet=["diffusers", "UNet2DConditionModel"])), "PE", "unet"),
     *(
         Case(
             f"C11-{number}",

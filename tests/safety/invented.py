@@ -289,6 +289,14 @@ def _paths() -> tuple[Case, ...]:
              stage="resolve"),
         Case("C05+folder", folder_named("config.json"), "NotAModel"),
         Case("C05+self", linked("config.json", "config.json"), "NotAModel"),
+        Case("C06+module", linked("2_Dense", "OUT/sub", **{"modules.json": [
+            {"idx": 0, "path": "2_Dense", "type": "sentence_transformers.models.Dense"}]}), "PE", "2_Dense"),
+        Case("C06+above", linked("parts", "OUT", **{"modules.json": [
+            {"idx": 0, "path": "parts/sub", "type": "sentence_transformers.models.Dense"}]}), "PE", "parts"),
+        Case("C06+inside", linked("vae", "unet", **{**PIPELINE, **pipeline_of(
+            unet=["diffusers", "UNet2DConditionModel"], vae=["diffusers", "AutoencoderKL"])}), "PE", "vae"),
+        Case("C06+templates", linked("additional_chat_templates", "OUT/sub"), "PE", "additional_chat_templates"),
+        Case("C06+unread", linked("data", "OUT/sub"), ""),
         *(
             Case(f"C12+{number}", beside(tokenizer_config__json={"vocab_file": path}), "PE", "tokenizer_config.json",
                  "vocab_file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 import socket
 import subprocess
@@ -17,7 +18,9 @@ from modelscope_ext.errors import ModelScopeExtError
 from modelscope_ext.models.backend import Backend, Loaded
 from modelscope_ext.models.resolution import Match, Reason, Strength
 from modelscope_ext.testing.conformance import BackendConformance
+from modelscope_ext.testing.nested import ENTRIES, spying
 from tests.toy import NAME, Toy, Weights, make_folder
+from tests.toy_library import Reader, read
 
 
 class ToyChecks:
@@ -28,6 +31,10 @@ class ToyChecks:
     call_values = {"top_k": 2}
     load_values = {"scale": 0.5}
     libraries = ("fractions",)
+    nested = {
+        "tests.toy_library:Reader.from_pretrained": {"trust_remote_code": (False,), "local_files_only": (True,)},
+        "tests.toy_library:read": {"weights_only": (True,)},
+    }
 
     def make_folder(self, tmp_path):
         return make_folder(tmp_path / "toy")
@@ -275,6 +282,70 @@ class LeavesFiles(Toy):
         return super().load(folder, resolution, grants, **options)
 
 
+SAFE = {"trust_remote_code": False, "local_files_only": True}
+
+
+class SaysAll(Toy):
+    def load(self, folder, resolution, grants, **options):
+        Reader.from_pretrained(folder, **SAFE)
+        read(folder / NAME, weights_only=True)
+        return super().load(folder, resolution, grants, **options)
+
+
+class SaysNothing(Toy):
+    def load(self, folder, resolution, grants, **options):
+        Reader.from_pretrained(folder)
+        return super().load(folder, resolution, grants, **options)
+
+
+class SaysNothingToAFunction(Toy):
+    def load(self, folder, resolution, grants, **options):
+        read(folder / NAME)  # by the name under which it was imported
+        return super().load(folder, resolution, grants, **options)
+
+
+class Trusts(Toy):
+    def load(self, folder, resolution, grants, **options):
+        Reader.from_pretrained(folder, **{**SAFE, "trust_remote_code": True})
+        return super().load(folder, resolution, grants, **options)
+
+
+class PredictsOnline(Toy):
+    def predict(self, native, task, inputs, **options):
+        Reader.from_pretrained(".", **{**SAFE, "local_files_only": False})
+        return super().predict(native, task, inputs, **options)
+
+
+class LoadsByName(Toy):
+    def load(self, folder, resolution, grants, **options):
+        Reader.from_pretrained("org/base", **SAFE)
+        return super().load(folder, resolution, grants, **options)
+
+
+class LoadsBeside(Toy):
+    def load(self, folder, resolution, grants, **options):
+        Reader.from_pretrained(place=folder.parent, **SAFE)
+        return super().load(folder, resolution, grants, **options)
+
+
+class LoadsInThePlan(Toy):
+    def files(self, resolution, snapshot):
+        Reader.from_pretrained(snapshot.folder, **SAFE)
+        return super().files(resolution, snapshot)
+
+
+class ReadsInThePlan(Toy):
+    def files(self, resolution, snapshot):
+        Path(snapshot.folder, NAME).read_bytes()
+        return super().files(resolution, snapshot)
+
+
+class Unpickles(Toy):
+    def load(self, folder, resolution, grants, **options):
+        pickle.loads(pickle.dumps(1))
+        return super().load(folder, resolution, grants, **options)
+
+
 BROKEN = [
     ("test_it_introduces_itself", Nameless, "name: set the library's name"),
     ("test_it_introduces_itself", OtherTasks, "'text-classification' is tested but not listed"),
@@ -327,6 +398,28 @@ BROKEN = [
     ("test_no_network_is_used", Phones, r"network: the load used \[\"getaddrinfo"),
     ("test_nothing_in_the_folder_is_run", RunsCode, r"code: the load ran \['evil.py'\] of the folder"),
     ("test_nothing_in_the_folder_is_run", StartsPrograms, "code: the load started"),
+    (
+        "test_nested_calls_say_what_they_permit",
+        SaysNothing,
+        "Reader.from_pretrained is called without trust_remote_code=; write trust_remote_code=False; "
+        "tests.toy_library.Reader.from_pretrained is called without local_files_only=",
+    ),
+    (
+        "test_nested_calls_say_what_they_permit",
+        SaysNothingToAFunction,
+        "toy_library.read is called without weights_only",
+    ),
+    (
+        "test_nested_calls_say_what_they_permit",
+        Trusts,
+        "called with trust_remote_code=True; pass trust_remote_code=Fal",
+    ),
+    ("test_nested_calls_say_what_they_permit", PredictsOnline, "called with local_files_only=False; pass local_files_"),
+    ("test_nested_calls_say_what_they_permit", LoadsByName, "called with 'org/base', which no gate has seen"),
+    ("test_nested_calls_say_what_they_permit", LoadsBeside, "called with '.*', which no gate has seen"),
+    ("test_nested_calls_say_what_they_permit", LoadsInThePlan, "called before both gates have passed"),
+    ("test_nested_calls_say_what_they_permit", ReadsInThePlan, "toy.json is opened by the backend before both gates"),
+    ("test_nested_calls_say_what_they_permit", Unpickles, "pickle.loads is called, and nothing makes it safe"),
     ("test_the_process_is_left_as_found", LeavesPath, "state: sys.path changed"),
     ("test_the_process_is_left_as_found", Seeds, "state: random's state changed"),
     ("test_the_process_is_left_as_found", SetsEnvironment, "state: the environment changed"),
@@ -361,6 +454,37 @@ def test_a_broken_backend_fails_its_check(check, broken, says, tmp_path, monkeyp
 def test_every_check_has_a_broken_backend():
     checks = {name for name in dir(BackendConformance) if name.startswith("test_")}
     assert checks == {check for check, _, _ in BROKEN}
+
+
+def test_a_backend_that_says_all_is_watched_and_passes(tmp_path):
+    class Checks(ToyChecks, BackendConformance):
+        backend = SaysAll
+
+    Checks().test_nested_calls_say_what_they_permit(tmp_path)
+    before = (Reader.__dict__["from_pretrained"], read, pickle.loads)
+    with spying(SaysAll, tmp_path / "toy", ToyChecks.nested) as seen, Checks()._loaded(tmp_path / "toy"):
+        assert Reader.__dict__["from_pretrained"] is not before[0]
+    assert [name.partition(":")[2] for name in seen.calls] == ["Reader.from_pretrained", "read"]
+    assert seen.passed == ((tmp_path / "toy").resolve(),)
+    assert seen.problems == []
+    assert (Reader.__dict__["from_pretrained"], read, pickle.loads) == before
+
+
+@pytest.mark.pt
+@pytest.mark.long
+def test_every_entry_of_an_installed_library_is_there():
+    """A library that renames one would else no longer be watched, in silence."""
+    import importlib
+
+    from modelscope_ext.testing.nested import _holders
+
+    lost = []
+    for entry in ENTRIES:
+        name = entry.partition(":")[0]
+        if importlib.util.find_spec(name.partition(".")[0]) is not None:
+            importlib.import_module(name)
+            lost += [entry] if not list(_holders(entry, ())) else []
+    assert not lost
 
 
 def test_forgotten_overrides_say_what_to_write(tmp_path):

@@ -29,13 +29,14 @@ from modelscope_ext.models.gate.tables import (
     NO_YAML,
     PATH_KEYS,
     REDIRECTS,
+    SUBFOLDERS,
     TOKENIZER_FILES,
 )
 from modelscope_ext.models.gate.types import unknown_types
 from modelscope_ext.safety.paths import fault_of
 from modelscope_ext.utils.text import printable
 
-__all__ = ["RULES"]
+__all__ = ["READING", "RULES"]
 
 
 # Rules, in the order in which they are asked
@@ -160,6 +161,36 @@ def _paths(case: Case) -> Iterator[SafetyError]:
                 )  # fmt: skip
 
 
+def _folders(case: Case) -> Iterator[SafetyError]:
+    """C06: folders that a library opens and that are links, so that nothing in them was listed or looked at."""
+    opened = set(_opened(case)) if case.snapshot.links else ()
+    for link in case.snapshot.links:
+        if link in case.snapshot.sizes:  # to a file: gate B's, where it is read
+            continue
+        near = any(f"{one}/".startswith(f"{link}/") or f"{link}/".startswith(f"{one}/") for one in opened)
+        if near or link.rpartition("/")[2] in SUBFOLDERS:
+            yield PathEscapeRefused(
+                f"{printable(link)}: a link to a folder, where the model's own files are expected. It was not followed."
+                " Copy the folder into the model's if you trust it.",
+                source=case.source, file=link,
+            )  # fmt: skip
+
+
+def _opened(case: Case) -> Iterator[str]:
+    """Yield the folders that the metadata names."""
+    for name, document in case.named("model_index.json"):
+        prefix = name.removesuffix("model_index.json")
+        yield from (prefix + key for key, value in document.items() if isinstance(value, list))
+    for name, document in case.documents.items():
+        if name.rpartition("/")[2] == "modules.json" and isinstance(document, list):
+            paths = [module.get("path") for module in document if isinstance(module, Mapping)]
+            yield from (name.removesuffix("modules.json") + path for path in paths if isinstance(path, str) and path)
+    for name, document in case.named("router_config.json"):
+        types = document.get("types")
+        if isinstance(types, Mapping):
+            yield from (name.removesuffix("router_config.json") + key for key in types)
+
+
 def _bases(case: Case) -> Iterator[SafetyError]:
     """A13, A16: a configuration that inherits from a file outside the folder."""
     for base in bases(case):
@@ -196,4 +227,9 @@ def _programs(case: Case) -> Iterator[SafetyError]:
 
 
 #: Asked in this order; code is asked between the unknown types and the redirects.
-RULES = ((_installs, _evaluated, _patterns, _yaml, unknown_types), (_redirects, _paths, _bases, _indexes, _programs))
+RULES = (
+    (_installs, _evaluated, _patterns, _yaml, unknown_types),
+    (_redirects, _paths, _folders, _bases, _indexes, _programs),
+)
+#: Those that read files which nobody has read before.
+READING = (_indexes,)

@@ -22,6 +22,7 @@ __all__ = [
     "QUANTIZATION",
     "REDIRECTS",
     "SENTENCE_MODULES",
+    "SUBFOLDERS",
     "TOKENIZER_FILES",
 ]
 
@@ -81,6 +82,9 @@ EVALUATED: Mapping[str, re.Pattern[str]] = {
     "tokenizer_type": re.compile(r"[\w.\-/ ]*"),
     "label_map": re.compile(r"[^()]*"),
 }
+
+#: Folders that libraries open though no file names them: transformers' chat templates beside the first.
+SUBFOLDERS = frozenset(("additional_chat_templates",))
 
 #: Files whose `PATH_KEYS` a library opens.
 TOKENIZER_FILES = frozenset(
