@@ -30,6 +30,8 @@ __all__ = ["drive"]
 
 #: Blocks that Ray plans at most; of a long input each holds several chunks.
 _BLOCKS = 2000
+#: Processes that read, at most.
+_READERS = 2
 _STORE = 512 * 2**20  # bytes of the object store of a cluster for one job: chunks pass through it, no more
 
 
@@ -78,7 +80,7 @@ def _connect(cluster: Cluster) -> None:
 def _parts(job: Job, source: Source, first: int, cluster: Cluster) -> Iterator[bytes]:
     """Yield the parts, pickled, in order."""
     import ray
-    from ray.data import ActorPoolStrategy, DataContext
+    from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
     context = DataContext.get_current()
     context.execution_options.preserve_order = True
@@ -94,6 +96,7 @@ def _parts(job: Job, source: Source, first: int, cluster: Cluster) -> Iterator[b
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=0,  # or it would wait for ever where the actors have all that is left after a node died
+            compute=TaskPoolStrategy(_READERS),  # of what takes no processor Ray starts any number of processes
             label_selector=here,
         )
         .map_batches(
