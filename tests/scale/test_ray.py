@@ -5,12 +5,21 @@ import os
 import random
 import signal
 import subprocess
-import time
-from pathlib import Path
 
 import pytest
 
-from tests.batch.data import command, environment, install, model, records, run, wheel, write_rows
+from tests.batch.data import (
+    children,
+    command,
+    environment,
+    install,
+    model,
+    records,
+    run,
+    wait_for,
+    wheel,
+    write_rows,
+)
 from tests.batch.test_processes import answered
 
 pytestmark = pytest.mark.scale
@@ -88,27 +97,6 @@ def test_a_model_that_cannot_be_loaded_is_the_batchs_error(tmp_path, site, lengt
     done = run(lengths, rows, tmp_path / "out", "--engine", "ray", **more)
     assert done.returncode == 7
     assert "ValueError: no such thing" in done.stderr and "Traceback" not in done.stderr
-
-
-def wait_for(what, seconds=300):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := what():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not come to that")
-
-
-def children(pid):
-    """Return the processes that `pid` has started itself."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            if int((place / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(place.name))
-        except OSError:
-            continue
-    return found
 
 
 @pytest.mark.long
