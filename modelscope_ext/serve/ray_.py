@@ -6,7 +6,6 @@ of one process. Limits hold for each replica, and ``/metrics`` is that of the on
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+from modelscope_ext.batch._ray_driver import connect
 from modelscope_ext.batch.ray_ import settings_of_ray
 from modelscope_ext.errors import ModelScopeExtError, OptionError
 from modelscope_ext.serve.hosted import check_name
@@ -188,11 +188,7 @@ def _connected(replicas: Replicas) -> Iterator[None]:
     """Connect to the cluster; one of our own ends with the block, with Serve on it."""
     import ray
 
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if replicas.address is not None:
-        ray.init(address=replicas.address, **common)
-    else:
-        ray.init(num_cpus=max(int(replicas.count * replicas.cpus + 1.999), 2), include_dashboard=False, **common)
+    connect(replicas.address, max(int(replicas.count * replicas.cpus + 1.999), 2))
     try:
         yield
     finally:

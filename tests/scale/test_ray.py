@@ -99,6 +99,16 @@ def test_a_model_that_cannot_be_loaded_is_the_batchs_error(tmp_path, site, lengt
     assert "ValueError: no such thing" in done.stderr and "Traceback" not in done.stderr
 
 
+def test_an_address_where_no_cluster_is_fails_at_once(tmp_path, site, lengths):
+    rows, more = write_texts(tmp_path / "in.jsonl", ["a"]), {"path": [site], "LOADS": tmp_path / "loads"}
+    for address, code, says in (
+        ("127.0.0.1:1", 7, "no cluster of Ray answers at 127.0.0.1:1"),
+        ("head", 2, "expected 'auto' or HOST:PORT"),
+    ):
+        done = run(lengths, rows, tmp_path / "out", "--engine", "ray", "--address", address, "--resume", **more)
+        assert done.returncode == code and says in done.stderr, done.stderr
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(10))
 def test_twenty_thousand_texts_with_a_worker_and_then_a_node_killed(new_cluster, tmp_path, seed):
