@@ -48,8 +48,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
 }  # fmt: skip
 
 
-#: What browsers call Chinese; Gradio takes the whole name alone.
-_CHINESE = ("zh", "zh-CN", "zh-SG", "zh-TW", "zh-HK", "zh-MO", "zh-Hans", "zh-Hant")
+#: What browsers call Chinese, as far as Gradio follows them: others get English.
+_CHINESE = ("zh-CN", "zh-TW")
 
 
 def translated() -> Any:
