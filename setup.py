@@ -12,6 +12,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "modelscope_ext/__init__.
 HUB = ["modelscope-hub>=0.5.1", "huggingface-hub>=0.36", "requests>=2.28", "filelock>=3.10", "tqdm>=4.64"]
 TORCH = [*HUB, "torch>=2.10"]
 TRANSFORMERS = [*TORCH, "transformers>=4.57.1", "safetensors>=0.4.3", "numpy", "pillow"]
+SERVE = ["fastapi>=0.115", "uvicorn>=0.30", "prometheus-client>=0.20"]
 
 EXTRAS = {
     "hub": HUB,
@@ -47,7 +48,8 @@ EXTRAS = {
     "datasets": ["datasets>=4"],
     "ray": ["ray[data]>=2.60,<2.61"],
     "testing": [*HUB, "pytest>=8", "trustme>=1.1"],
-    "serve": ["fastapi>=0.115", "uvicorn>=0.30", "prometheus-client>=0.20"],
+    "serve": SERVE,
+    "ray-serve": [*SERVE, "ray[serve]>=2.60,<2.61"],
     "web": ["gradio>=6", "pillow", "numpy"],
     "dev": [
         "tox>=4.23",

@@ -94,10 +94,10 @@ def _workers(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
 
 
 def _ray(scratch: Path) -> tuple[tuple[str, Timer], tuple[str, Timer]]:
-    """From the first records to the last, so that what is measured is the steady state."""
+    """From the first records to the last, so that what is measured is the steady state: of many small chunks."""
     model, rows = _onnx(scratch), _rows(scratch / "rows.jsonl", natural(4800))
-    two = _steady(model, rows, scratch / "ray", batch_size=32, engine="ray", workers=2)
-    one = _steady(model, rows, scratch / "one", batch_size=32)
+    two = _steady(model, rows, scratch / "ray", batch_size=8, engine="ray", workers=2)
+    one = _steady(model, rows, scratch / "one", batch_size=8)
     return ("two actors of Ray", two), ("this process", one)
 
 

@@ -1,4 +1,4 @@
-"""Ray's driver: what runs in the process that `ray_` starts and watches. The only module that imports Ray.
+"""Ray's driver: what runs in the process that `ray_` starts and watches.
 
 A block's rows are chunks, each as bytes: Ray moves them, and never looks into a row of data. They are read on the
 driver's own node, which is where the input is. An actor runs its model in a process of its own, as the local engine
@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle  # nosec B403 # between this package's own processes
+import socket
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
@@ -20,16 +21,21 @@ from typing import TYPE_CHECKING, Any
 from modelscope_ext.batch.child import portable
 from modelscope_ext.batch.local import Processes
 from modelscope_ext.batch.work import Chunk, Job
+from modelscope_ext.errors import ModelScopeExtError, OptionError
 from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
     from modelscope_ext.batch.ray_ import Cluster
     from modelscope_ext.batch.sources.base import Source
 
-__all__ = ["drive"]
+__all__ = ["connect", "drive"]
 
 #: Blocks that Ray plans at most; of a long input each holds several chunks.
 _BLOCKS = 2000
+#: Seconds that an address may take to answer.
+_KNOCK = 20.0
+#: Processes that read, at most.
+_READERS = 2
 _STORE = 512 * 2**20  # bytes of the object store of a cluster for one job: chunks pass through it, no more
 
 
@@ -60,25 +66,54 @@ def _quiet() -> None:
 
 
 def _connect(cluster: Cluster) -> None:
+    environment = {"py_modules": list(cluster.plugins)} if cluster.plugins else None
+    cpus = max(int(cluster.workers * cluster.cpus + 1.999), 2)  # the actors, and the one that reads
+    connect(cluster.address, cpus, runtime_env=environment, object_store_memory=_STORE)
+
+
+def connect(address: str | None, cpus: int, *, object_store_memory: int | None = None, **more: Any) -> None:
+    """Connect to a cluster of Ray, or start one on this machine, and keep its log out of this process's.
+
+    Args:
+        address: ``"auto"`` or ``"host:6379"``; None starts one.
+        cpus: Processors of one that is started.
+        object_store_memory: Bytes of one that is started; default what Ray takes.
+        **more: Further arguments of `ray.init`.
+
+    Raises:
+        OptionError: An address that is none.
+        ModelScopeExtError: No cluster answers.
+    """
     import ray
 
-    environment = {"py_modules": list(cluster.plugins)} if cluster.plugins else None
-    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "runtime_env": environment}
-    if cluster.address is not None:
-        ray.init(address=cluster.address, **common)
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, **more}
+    if address is None:
+        ray.init(num_cpus=cpus, include_dashboard=False, object_store_memory=object_store_memory, **common)
         return
-    ray.init(
-        num_cpus=max(int(cluster.workers * cluster.cpus + 1.999), 2),  # the actors, and the one that reads
-        include_dashboard=False,
-        object_store_memory=_STORE,
-        **common,
-    )
+    try:
+        _knock(address)
+        ray.init(address=address, **common)
+    except OSError as error:
+        raise ModelScopeExtError(
+            f"no cluster of Ray answers at {printable(address)}: {printable(str(error), 300)}; `ray status` on its head"
+            " node says where it is"
+        ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens at ``host:port``: Ray would wait for minutes."""
+    if address == "auto" or "://" in address:
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal() and int(port) < 2**16):
+        raise OptionError(f"address={printable(address)!r}: expected 'auto' or HOST:PORT")
+    socket.create_connection((host.strip("[]"), int(port)), _KNOCK).close()
 
 
 def _parts(job: Job, source: Source, first: int, cluster: Cluster) -> Iterator[bytes]:
     """Yield the parts, pickled, in order."""
     import ray
-    from ray.data import ActorPoolStrategy, DataContext
+    from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy
 
     context = DataContext.get_current()
     context.execution_options.preserve_order = True
@@ -94,6 +129,7 @@ def _parts(job: Job, source: Source, first: int, cluster: Cluster) -> Iterator[b
             batch_size=1,
             batch_format="pyarrow",
             num_cpus=0,  # or it would wait for ever where the actors have all that is left after a node died
+            compute=TaskPoolStrategy(_READERS),  # of what takes no processor Ray starts any number of processes
             label_selector=here,
         )
         .map_batches(

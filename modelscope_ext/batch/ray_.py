@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelscope_ext.batch.child import Child
 from modelscope_ext.errors import MissingRequirement, ModelScopeExtError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from modelscope_ext.batch.sources.base import Source
     from modelscope_ext.batch.work import Job, Part
 
-__all__ = ["Cluster", "Ray"]
+__all__ = ["Cluster", "Ray", "settings_of_ray"]
 
 #: Drivers that fail one after the other without a part between them, until that is taken for the cluster's fault.
 _TRIES = 3
@@ -31,6 +31,16 @@ _START = 600.0
 _SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DATA_DISABLE_PROGRESS_BARS": "1"}
 #: The same, where the cluster is one that the driver starts: it is reached from this machine alone.
 _OF_ONE_MACHINE = {"RAY_AUTH_MODE": "disabled", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+def settings_of_ray(address: str | None) -> dict[str, str]:
+    """Return the variables that a process needs which starts Ray, or connects to it, beside those that are set.
+
+    Args:
+        address: Of the cluster; None where it is one of this machine alone.
+    """
+    wanted = _SETTINGS if address else {**_SETTINGS, **_OF_ONE_MACHINE}
+    return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,7 @@ class Ray:
                 source,
                 first,
                 self._cluster,
-                environment=self._environment(),
+                environment=settings_of_ray(self._cluster.address),
             )
             while first < source.rows and not problem:
                 problem, part = self._next(self._driver, patience)
@@ -117,7 +127,3 @@ class Ray:
         if kind == "failed":
             raise value
         return (value, None) if kind == "lost" else ("", value)
-
-    def _environment(self) -> dict[str, Any]:
-        wanted = _SETTINGS if self._cluster.address else {**_SETTINGS, **_OF_ONE_MACHINE}
-        return {name: value for name, value in wanted.items() if name not in os.environ}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,18 @@ examples:
   modelscope-ext serve ./chat
   modelscope-ext serve small=./chat vectors=./embedder --port 9000
   modelscope-ext serve ./sentiment --backend onnx --max-batch 32 --max-wait 0.01
-  modelscope-ext serve ./chat --host 0.0.0.0 --api-key-file key.txt --max-requests 64 --timeout 120"""
+  modelscope-ext serve ./chat --host 0.0.0.0 --api-key-file key.txt --max-requests 64 --timeout 120
+
+on Ray Serve (pip install "modelscope-ext[ray-serve]"; MODEL must be found on every node):
+  modelscope-ext serve MODEL --engine ray --address auto --replicas 4 --gpus-per-replica 1"""
 
 #: Arguments that go to `pipeline()` under their own name when given.
 _LOAD = ("device", "device_map", "dtype", "base_model")
+
+#: Field of `Replicas` -> argument.
+_REPLICAS = {
+    "count": "replicas", "cpus": "cpus_per_replica", "gpus": "gpus_per_replica", "address": "address",
+}  # fmt: skip
 
 #: Field of `Settings` -> (type, metavar, help).
 _SETTINGS: dict[str, tuple[Any, str, str]] = {
@@ -72,6 +81,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
                        help="another name that requests may call this server by; repeatable")  # fmt: skip
     for name, (kind, metavar, text) in _SETTINGS.items():
         group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=text)
+    group = parser.add_argument_group("where it runs")
+    group.add_argument("--engine", choices=("local", "ray"), default="local",
+                       help="this process (local), or replicas of Ray Serve, each with all models")  # fmt: skip
+    group.add_argument("--replicas", type=positive, metavar="N", help="how many (1); the limits hold for each")
+    group.add_argument("--address", help="of a Ray cluster: auto, or host:6379 (default: one on this machine)")
+    group.add_argument("--cpus-per-replica", type=float, metavar="X", help="processors of each (1)")
+    group.add_argument("--gpus-per-replica", type=float, metavar="X", help="GPUs of each (0)")
     group = parser.add_argument_group("loading")
     group.add_argument("--device", help="cpu, cuda, cuda:1, npu, mps, ...")
     group.add_argument("--device-map", help="spread over devices, e.g. auto")
@@ -86,33 +102,82 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """Load the models, then answer until told to stop."""
     from modelscope_ext.serve import Settings
     from modelscope_ext.serve.log import configure as configure_log
-    from modelscope_ext.serve.needs import require
+    from modelscope_ext.serve.needs import OF_RAY, require
 
-    require("fastapi", "prometheus_client", "uvicorn")
+    replicas = _replicas(args)
+    require(*OF_RAY, extra="ray-serve") if replicas is not None else require()
     given = {name: value for name in _SETTINGS if (value := getattr(args, name)) is not None}
     settings = Settings(**given, api_key=_key(args.api_key_file), hosts=tuple(args.allow_host))
     names = _names(args.model)
     if args.base_model and len(names) > 1:
         raise OptionError("--base-model: say it for one model at a time")
     configure_log(30 if args.quiet else 20)
+    if replicas is not None:
+        with redirect_stdout(sys.stderr):
+            _serve_on_ray(names, settings, replicas, args, output)
+        return exits.OK
     with ExitStack() as stack, redirect_stdout(sys.stderr):
         pipes = {name: stack.enter_context(_load(model, args, output)) for name, model in names.items()}
         _serve(pipes, settings, args, output)
     return exits.OK
 
 
+def _replicas(args: argparse.Namespace) -> Any:
+    """Return how it runs on Ray; None where it does not."""
+    given = {field: value for field, name in _REPLICAS.items() if (value := getattr(args, name)) is not None}
+    if args.engine == "ray":
+        from modelscope_ext.serve.ray_ import Replicas
+
+        return Replicas(**given)
+    if given:
+        option = _REPLICAS[next(iter(given))].replace("_", "-")
+        raise OptionError(f"--{option} is for --engine ray")
+    return None
+
+
 def _serve(pipes: dict[str, Any], settings: Any, args: argparse.Namespace, output: Output) -> None:
     from modelscope_ext.serve.server import serve
 
+    shown = {name: (pipe.task, pipe.model.backend) for name, pipe in pipes.items()}
+    serve(pipes, args.host, args.port, _ready(shown, output), settings, anonymous=args.allow_anonymous)
+
+
+def _serve_on_ray(
+    names: dict[str, str], settings: Any, replicas: Any, args: argparse.Namespace, output: Output
+) -> None:
+    """Serve on Ray; what is wrong with a model's files or its task is said before anything is started there."""
+    from modelscope_ext.models.resolve import resolve
+    from modelscope_ext.serve.intake import refuse_unserved
+    from modelscope_ext.serve.ray_ import serve
+
+    shown, loads = {}, {}
+    for name, model in names.items():
+        found = resolve(model, **resolve_keywords(args))
+        refuse_unserved(found.default_task)
+        shown[name] = (found.default_task, found.backend)
+        model = str(Path(model).absolute()) if Path(model).exists() else model
+        loads[name] = {"model": model, **_load_keywords(args)}
+    serve(loads, args.host, args.port, _ready(shown, output), settings, replicas, anonymous=args.allow_anonymous)
+
+
+def _ready(models: dict[str, tuple[Any, Any]], output: Output) -> Callable[[str], None]:
+    """Return what tells the address, with the task and the backend of each model."""
+
     def ready(address: str) -> None:
         if output.json:
-            output.record({"address": address, "models": {name: pipe.task for name, pipe in pipes.items()}})
+            output.record({"address": address, "models": {name: task for name, (task, _) in models.items()}})
         else:
-            for name, pipe in pipes.items():
-                output.raw(f"{name}: {pipe.task} ({pipe.model.backend})")
+            for name, (task, backend) in models.items():
+                output.raw(f"{name}: {task} ({backend})")
             output.raw(f"{address}  (Ctrl-C ends it)")
 
-    serve(pipes, args.host, args.port, ready, settings, anonymous=args.allow_anonymous)
+    return ready
+
+
+def _load_keywords(args: argparse.Namespace) -> dict[str, Any]:
+    keywords = resolve_keywords(args)
+    keywords |= {name: value for name in _LOAD if (value := getattr(args, name)) is not None}
+    return keywords | permissions(args) | dict(args.load_option)
 
 
 def _load(model: str, args: argparse.Namespace, output: Output) -> Any:
@@ -120,11 +185,8 @@ def _load(model: str, args: argparse.Namespace, output: Output) -> Any:
     from modelscope_ext.pipelines.builder import pipeline
     from modelscope_ext.serve.intake import refuse_unserved
 
-    keywords = resolve_keywords(args)
-    keywords |= {name: value for name in _LOAD if (value := getattr(args, name)) is not None}
-    keywords |= permissions(args) | dict(args.load_option)
     with failure(f"loading {printable(model)}"), progress(output):
-        pipe = pipeline(model=model, **keywords)
+        pipe = pipeline(model=model, **_load_keywords(args))
     try:
         refuse_unserved(pipe.task)
     except OptionError:

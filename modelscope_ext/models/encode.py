@@ -1,10 +1,58 @@
-"""Step 6 of 6: pictures in motion and sounds as files that browsers and players know."""
+"""Step 6 of 6: pictures, videos and sounds of answers as files that browsers and players know."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["animated", "wav"]
+from modelscope_ext.models.media import is_image
+
+__all__ = ["animated", "wav", "with_media"]
+
+#: Frames a second of a video whose model does not say.
+_FPS = 8.0
+
+
+def with_media(answer: Any, put: Callable[[bytes, str], str]) -> Any:
+    """Return an answer with each image, mask, video and sound replaced by what `put` returns for it.
+
+    Args:
+        answer: Of a model.
+        put: Called with the bytes of a file and their kind: ``image/png``, ``image/apng`` or ``audio/wav``.
+
+    Example:
+        >>> from PIL import Image
+        >>> with_media({"depth": Image.new("L", (2, 2)), "score": 0.5}, lambda data, kind: kind)
+        {'depth': 'image/png', 'score': 0.5}
+    """
+    if is_image(answer):
+        return put(_png(answer), "image/png")
+    if isinstance(answer, Mapping):
+        rate, frames = answer.get("sampling_rate"), answer.get("frames")
+        if isinstance(rate, int) and hasattr(answer.get("audio"), "dtype"):
+            return {**answer, "audio": put(wav(answer["audio"], rate), "audio/wav")}
+        if isinstance(frames, list) and frames and all(map(is_image, frames)):
+            return {**answer, "frames": put(animated(frames, answer.get("fps") or _FPS), "image/apng")}
+        return {key: with_media(value, put) for key, value in answer.items()}
+    if isinstance(answer, list | tuple):
+        return [with_media(value, put) for value in answer]
+    if str(getattr(answer, "dtype", "")) == "bool" and getattr(answer, "ndim", 0) == 2:
+        return put(_mask(answer), "image/png")
+    return answer
+
+
+def _png(image: Any) -> bytes:
+    from io import BytesIO
+
+    data = BytesIO()
+    image.save(data, "PNG")
+    return data.getvalue()
+
+
+def _mask(array: Any) -> bytes:
+    from PIL import Image
+
+    return _png(Image.fromarray(array))
 
 
 def animated(frames: list[Any], fps: float) -> bytes:

@@ -1,28 +1,38 @@
-"""Step 6 of 6: answers as JSON; images, videos and sounds become files, and their names stand in the answer instead."""
+"""Step 6 of 6: answers as JSON; pictures, videos and sounds become files, whose names stand in it instead."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from modelscope_ext.errors import OptionError
-from modelscope_ext.models.encode import animated, wav
+from modelscope_ext.models.encode import with_media
 from modelscope_ext.models.media import is_image
 from modelscope_ext.utils.text import printable
 
 __all__ = ["Saver", "as_json"]
 
-#: Frames a second of a video whose model does not say.
-_FPS = 8.0
+#: Kind of a file -> its ending; viewers know moving pictures by the ending of still ones.
+_ENDINGS: Mapping[str, str] = {"image/png": "png", "image/apng": "png", "audio/wav": "wav"}
 
 
-def as_json(value: Any) -> Any:
+def _refused(value: Any) -> Any:
+    kind = "an image" if is_image(value) else f"a {type(value).__name__}"
+    advice = "--save DIR writes it to a file" if is_image(value) else "use it from Python"
+    raise OptionError(f"the answer holds {kind}, which has no form in JSON: {advice}")
+
+
+def as_json(value: Any, other: Callable[[Any], Any] = _refused) -> Any:
     """Return an answer in JSON types; arrays become lists, what is no number null.
 
+    Args:
+        value: The answer.
+        other: What becomes of something that JSON has no form for, such as an image.
+
     Raises:
-        OptionError: It holds something that JSON has no form for, such as an image.
+        OptionError: It holds something of that kind, unless `other` gives it a form.
 
     Example:
         >>> as_json({"label": "a", "score": 0.5, "box": (1, 2)})
@@ -35,14 +45,12 @@ def as_json(value: Any) -> Any:
     if value is None or isinstance(value, str | int | bool):
         return value
     if isinstance(value, Mapping):
-        return {str(key): as_json(item) for key, item in value.items()}
+        return {str(key): as_json(item, other) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [as_json(item) for item in value]
+        return [as_json(item, other) for item in value]
     if callable(getattr(value, "tolist", None)):
-        return as_json(value.tolist())
-    kind = "an image" if is_image(value) else f"a {type(value).__name__}"
-    advice = "--save DIR writes it to a file" if is_image(value) else "use it from Python"
-    raise OptionError(f"the answer holds {kind}, which has no form in JSON: {advice}")
+        return as_json(value.tolist(), other)
+    return other(value)
 
 
 class Saver:
@@ -62,24 +70,8 @@ class Saver:
             raise OptionError(f"--save {printable(folder)}: a file of that name is there; expected a folder")
 
     def take(self, value: Any) -> Any:
-        """Return `value` with each image, video and sound replaced by the path of its file."""
-        if is_image(value):
-            from io import BytesIO
-
-            data = BytesIO()
-            value.save(data, "PNG")
-            return self._write("png", data.getvalue())
-        if isinstance(value, Mapping):
-            rate = value.get("sampling_rate")
-            if isinstance(rate, int) and hasattr(value.get("audio"), "dtype"):
-                return {**value, "audio": self._write("wav", wav(value["audio"], rate))}
-            frames = value.get("frames")
-            if isinstance(frames, list) and frames and all(map(is_image, frames)):
-                return {**value, "frames": self._write("png", animated(frames, value.get("fps") or _FPS))}
-            return {key: self.take(item) for key, item in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.take(item) for item in value]
-        return value
+        """Return `value` with each image, mask, video and sound replaced by the path of its file."""
+        return with_media(value, lambda data, kind: self._write(_ENDINGS[kind], data))
 
     def _write(self, ending: str, data: bytes) -> str:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,7 @@
 """A server that clients already speak to: OpenAI's interface, and the Open Inference Protocol for every task.
 
-`app` makes an ASGI application of pipelines, for any ASGI server; `run` serves it with uvicorn.
+`app` makes an ASGI application of pipelines, for any ASGI server; `run` serves it with uvicorn. `ray_app` makes an
+application of Ray Serve, whose replicas load the models and answer in the same way.
 
 Example::
 
@@ -16,7 +17,7 @@ from typing import Any
 
 from modelscope_ext.serve.settings import Settings
 
-__all__ = ["Settings", "app", "run"]
+__all__ = ["Settings", "app", "ray_app", "run"]
 
 
 def app(models: Any, **settings: Any) -> Any:
@@ -39,6 +40,33 @@ def app(models: Any, **settings: Any) -> Any:
 
     made = settings_of(settings)
     return build(hosted(models, made), made)
+
+
+def ray_app(models: Any, *, replicas: int = 1, cpus: float = 1, gpus: float = 0, **settings: Any) -> Any:
+    """Return an application of Ray Serve for these models, for `ray.serve.run` or a deployment's configuration.
+
+    Args:
+        models: Name -> a folder, a hub id, or a dict of `pipeline()`'s keywords with ``model`` in it. Each replica
+            loads them itself, so they have to be found under the same path on every node.
+        replicas: Processes, each with all models.
+        cpus: Processors of each.
+        gpus: GPUs of each.
+        **settings: Fields of `Settings`; they hold for each replica.
+
+    Raises:
+        OptionError: A setting that nobody knows, no model, or a name that cannot stand in an address.
+        MissingRequirement: Ray Serve, FastAPI or prometheus-client is not installed.
+
+    Example::
+
+        from ray import serve
+        from modelscope_ext.serve import ray_app
+
+        serve.run(ray_app({"chat": {"model": "./chat", "device": "cuda"}}, replicas=2, gpus=1))
+    """
+    from modelscope_ext.serve.ray_ import Replicas, application
+
+    return application(models, Replicas(replicas, cpus, gpus), settings_of(settings))
 
 
 def run(
@@ -66,7 +94,7 @@ def run(
     """
     from modelscope_ext.serve.needs import require
 
-    require("fastapi", "prometheus_client", "uvicorn")
+    require()
     from modelscope_ext.serve.server import serve
 
     serve(models, host, port, ready, settings_of(settings), anonymous=allow_anonymous)

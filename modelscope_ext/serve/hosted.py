@@ -21,7 +21,7 @@ from modelscope_ext.utils.text import printable
 if TYPE_CHECKING:
     from modelscope_ext.pipelines.base import Pipeline
 
-__all__ = ["Hosted", "hosted", "name_of"]
+__all__ = ["Hosted", "check_name", "hosted", "name_of"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 #: Kinds of input that are ready as they come; the others are decoded in a thread of their own.
@@ -46,6 +46,12 @@ def name_of(model: str) -> str:
     return name
 
 
+def check_name(name: Any) -> None:
+    """Raise OptionError for a name that cannot stand in an address."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise OptionError(f"{printable(repr(name))}: a model's name is letters, digits, '.', '_' and '-', at most 64")
+
+
 def hosted(models: Any, settings: Settings) -> dict[str, Hosted]:
     """Return the models of a server by name.
 
@@ -64,10 +70,7 @@ def hosted(models: Any, settings: Settings) -> dict[str, Hosted]:
     if not isinstance(models, Mapping) or not models:
         raise OptionError("models: expected a pipeline, or a dict of name and pipeline, with at least one")
     for name, pipe in models.items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise OptionError(
-                f"{printable(repr(name))}: a model's name is letters, digits, '.', '_' and '-', at most 64"
-            )
+        check_name(name)
         if not isinstance(pipe, Pipeline):
             raise OptionError(
                 f"models[{name!r}]: expected a pipeline, got {type(pipe).__name__}; make it by pipeline(...)"

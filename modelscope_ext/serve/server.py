@@ -18,7 +18,7 @@ from modelscope_ext.serve.operations import build
 from modelscope_ext.serve.settings import Settings
 from modelscope_ext.utils.text import printable
 
-__all__ = ["is_loopback", "listen", "serve"]
+__all__ = ["is_loopback", "listen", "reached_at", "serve", "shown"]
 
 #: Seconds after which a connection on which nobody asks anything is closed.
 _IDLE = 10
@@ -66,6 +66,33 @@ def listen(host: str, port: int) -> socket.socket:
     return made
 
 
+def reached_at(host: str, settings: Settings, *, anonymous: bool) -> Settings:
+    """Return the settings for a server at `host`: on loopback, only requests that name this machine are answered.
+
+    Raises:
+        OptionError: Others reach the address, and there is no key.
+    """
+    if is_loopback(host):
+        return replace(settings, hosts=tuple({*settings.hosts, "localhost", "127.0.0.1", "::1", host}))
+    if settings.api_key is None and not anonymous:
+        raise OptionError(
+            f"--host {printable(host)} is reached by others: give a key (--api-key-file FILE, or the environment"
+            " variable MODELSCOPE_EXT_API_KEY), or --allow-anonymous"
+        )
+    return settings
+
+
+def shown(address: tuple[Any, ...]) -> str:
+    """Return a socket's address as clients write it.
+
+    Example:
+        >>> shown(("::1", 8000, 0, 0))
+        'http://[::1]:8000'
+    """
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"http://{host}:{address[1]}"
+
+
 def serve(
     models: Any,
     host: str,
@@ -78,14 +105,7 @@ def serve(
     """Serve until told to stop; see `modelscope_ext.serve.run`."""
     import uvicorn
 
-    loopback = is_loopback(host)
-    if not loopback and settings.api_key is None and not anonymous:
-        raise OptionError(
-            f"--host {printable(host)} is reached by others: give a key (--api-key-file FILE, or the environment"
-            " variable MODELSCOPE_EXT_API_KEY), or --allow-anonymous"
-        )
-    if loopback:
-        settings = replace(settings, hosts=tuple({*settings.hosts, "localhost", "127.0.0.1", "::1", host}))
+    settings = reached_at(host, settings, anonymous=anonymous)
     held = hosted(models, settings)
     made = listen(host, port)
     with made:
@@ -102,9 +122,8 @@ def serve(
             timeout_graceful_shutdown=math.ceil(settings.grace),
             h11_max_incomplete_event_size=64 * 1024,
         )
-        address = made.getsockname()
-        shown = f"[{address[0]}]" if ":" in address[0] else address[0]
-        server = _server(config, lambda: ready(f"http://{shown}:{address[1]}") if ready is not None else None)
+        address = shown(made.getsockname())
+        server = _server(config, lambda: ready(address) if ready is not None else None)
         before = _calm()
         try:
             server.run(sockets=[made])

@@ -22,8 +22,8 @@ __all__ = ["Asked", "build"]
 
 #: Tasks whose page is a chat.
 _CHATS = frozenset(("text-generation", "image-text-to-text", "any-to-any"))
-
-
+#: The browser's own scroll bars are dark where the page is.
+_DARK = ".dark { color-scheme: dark }"
 #: Components that show a translated label as an object.
 _UNTRANSLATED = frozenset(("Image", "Gallery", "Audio", "Video"))
 
@@ -122,7 +122,7 @@ def build(pipe: Pipeline, settings: Settings | None = None) -> tuple[Any, dict[s
             with gr.Column(scale=1, min_width=280):
                 _decision(gr, pipe, words)
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
-    return blocks, {"i18n": words, "theme": gr.themes.Base(**fonts), "footer_links": []}
+    return blocks, {"i18n": words, "theme": gr.themes.Base(**fonts), "css": _DARK, "footer_links": []}
 
 
 def _decision(gr: Any, pipe: Pipeline, words: Any) -> None:
@@ -147,8 +147,8 @@ def _form(gr: Any, asked: Asked, words: Any) -> None:
         with gr.Row():
             run = gr.Button(words("run"), variant="primary", elem_id="run")
             clear = gr.ClearButton(value=words("clear"))
-    with gr.Column(scale=1, min_width=280):
         problem = gr.Markdown(elem_id="problem")
+    with gr.Column(scale=1, min_width=280):
         answer = getattr(gr, show.component)(
             label=_said(words, "answer", show.component), elem_id="answer", **_keywords(show)
         )
@@ -178,8 +178,8 @@ def _said(words: Any, key: str, component: str) -> Any:
 def _chat(gr: Any, asked: Asked, words: Any) -> None:
     with gr.Column(scale=2, min_width=320):
         chat = gr.Chatbot(label=words("chat"), elem_id="answer", buttons=["copy", "copy_all"])
-        problem = gr.Markdown(elem_id="problem")
         message = gr.Textbox(label=words("message"), lines=1, submit_btn=words("send"), elem_id="message")
+        problem = gr.Markdown(elem_id="problem")
         image = gr.Image(
             type="pil",
             label=_label(words, "image", "image"),

@@ -48,9 +48,13 @@ WORDS: Mapping[str, tuple[str, str]] = {
 }  # fmt: skip
 
 
+#: What browsers call Chinese, as far as Gradio follows them: others get English.
+_CHINESE = ("zh-CN", "zh-TW")
+
+
 def translated() -> Any:
     """Return Gradio's table of words; the reader's browser says which language is shown."""
     import gradio as gr
 
     english, chinese = ({key: both[i] for key, both in WORDS.items()} for i in (0, 1))
-    return gr.I18n(en=english, zh=chinese, **{"zh-CN": chinese, "zh-TW": chinese})
+    return gr.I18n(en=english, **dict.fromkeys(_CHINESE, chinese))

@@ -7,8 +7,11 @@ import os
 import random
 import subprocess
 import sys
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.reference import OFFLINE
 from tests.tiny import onnx_
@@ -144,3 +147,25 @@ def install(folder: Path) -> Path:
     (record / "METADATA").write_text("Metadata-Version: 2.1\nName: lengths\nVersion: 1.0\n")
     (record / "entry_points.txt").write_text("[modelscope_ext.backends]\nlengths = lengths:Lengths\n")
     return folder
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 300) -> Any:
+    """Return what `what` gives when that is something."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := what():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not come to that")
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that `pid` has started itself."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if int((place / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(place.name))
+        except OSError:
+            continue
+    return found

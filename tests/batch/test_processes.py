@@ -1,7 +1,6 @@
-"""Batches in processes: plug-ins, processes that die, and a whole batch that is killed and gone on with."""
+"""Batches in processes: plug-ins, and processes that die."""
 
 import json
-import random
 import subprocess
 import time
 
@@ -148,47 +147,3 @@ def test_two_processes_answer_as_one(tmp_path, monkeypatch):
     run_batch(folder, tmp_path / "in.jsonl", tmp_path / "two", workers=2, devices=["cpu", "cpu"], **options)
     assert records(tmp_path / "one") == records(tmp_path / "two")
     assert len(records(tmp_path / "one")) == 500
-
-
-def killed_and_gone_on_with(tmp_path, count, seed, kills, *arguments):
-    """Kill the batch at random moments, in the middle of shards too, and compare with one that nobody killed."""
-    rng = random.Random(seed)
-    folder = model(tmp_path / "model")
-    write_rows(tmp_path / "in.jsonl", count, seed)
-    fixed = (folder, tmp_path / "in.jsonl")
-    common = ("--batch-size", 4, "--shard-rows", 128, "--keep", "id")
-    assert run(*fixed, tmp_path / "whole", *common).returncode == 0
-    for _ in range(kills):
-        process = subprocess.Popen(
-            command(*fixed, tmp_path / "out", *common, *arguments, "--resume", "-q"),
-            env=environment(), stdout=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        more = finished(tmp_path / "out") + rng.randint(0, 3)
-        while finished(tmp_path / "out") < more and process.poll() is None:
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.2 if more else 3))
-        assert process.poll() is None, "it was done before it could be killed"
-        process.kill()
-        process.wait()
-    done = run(*fixed, tmp_path / "out", *common, "--resume", "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["rows"] == count
-    assert records(tmp_path / "out") == records(tmp_path / "whole")
-    assert [r["row"] for r in records(tmp_path / "out")] == list(range(count))
-    left = {path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith("part-")}
-    assert left == {"_manifest.json", "_lock"}
-
-
-def finished(folder):
-    return len(list(folder.glob("part-*")))
-
-
-def test_a_batch_that_is_killed_is_gone_on_with(tmp_path):
-    killed_and_gone_on_with(tmp_path, 6000, 3, 3)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("workers", [(), ("--workers", 2)], ids=["here", "two processes"])
-def test_a_long_batch_that_is_killed_at_random_points_is_gone_on_with(tmp_path, seed, workers):
-    killed_and_gone_on_with(tmp_path, 20_000, seed, 8, *workers)

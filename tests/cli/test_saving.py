@@ -29,13 +29,17 @@ def test_images_and_sounds_become_files_wherever_they_stand(tmp_path):
         {"label": "sky", "score": 0.5, "mask": picture("blue")},
         {"audio": np.array([0.0, 1.0, -2.0], "float32"), "sampling_rate": 8000},
         picture(),
+        {"masks": [np.array([[True, False]])], "scores": [0.5]},
     ]
     taken = Saver(str(tmp_path / "new")).take(answer)
-    assert [path.name for path in sorted((tmp_path / "new").iterdir())] == ["0001.png", "0002.wav", "0003.png"]
+    names = ["0001.png", "0002.wav", "0003.png", "0004.png"]
+    assert [path.name for path in sorted((tmp_path / "new").iterdir())] == names
     assert taken[0] == {"label": "sky", "score": 0.5, "mask": str(tmp_path / "new" / "0001.png")}
     assert json.loads(json.dumps(as_json(taken))) == taken
     with Image.open(taken[2]) as image:
         assert image.convert("RGB").getpixel((0, 0)) == (255, 0, 0)
+    with Image.open(taken[3]["masks"][0]) as mask:
+        assert np.asarray(mask).tolist() == [[True, False]]
     with wave.open(taken[1]["audio"]) as sound:
         assert (sound.getframerate(), sound.getnchannels(), sound.getnframes()) == (8000, 1, 3)
         assert np.frombuffer(sound.readframes(3), "<i2").tolist() == [0, 32767, -32767]

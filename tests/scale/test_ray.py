@@ -5,12 +5,21 @@ import os
 import random
 import signal
 import subprocess
-import time
-from pathlib import Path
 
 import pytest
 
-from tests.batch.data import command, environment, install, model, records, run, wheel, write_rows
+from tests.batch.data import (
+    children,
+    command,
+    environment,
+    install,
+    model,
+    records,
+    run,
+    wait_for,
+    wheel,
+    write_rows,
+)
 from tests.batch.test_processes import answered
 
 pytestmark = pytest.mark.scale
@@ -90,25 +99,14 @@ def test_a_model_that_cannot_be_loaded_is_the_batchs_error(tmp_path, site, lengt
     assert "ValueError: no such thing" in done.stderr and "Traceback" not in done.stderr
 
 
-def wait_for(what, seconds=300):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := what():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not come to that")
-
-
-def children(pid):
-    """Return the processes that `pid` has started itself."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            if int((place / "stat").read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(place.name))
-        except OSError:
-            continue
-    return found
+def test_an_address_where_no_cluster_is_fails_at_once(tmp_path, site, lengths):
+    rows, more = write_texts(tmp_path / "in.jsonl", ["a"]), {"path": [site], "LOADS": tmp_path / "loads"}
+    for address, code, says in (
+        ("127.0.0.1:1", 7, "no cluster of Ray answers at 127.0.0.1:1"),
+        ("head", 2, "expected 'auto' or HOST:PORT"),
+    ):
+        done = run(lengths, rows, tmp_path / "out", "--engine", "ray", "--address", address, "--resume", **more)
+        assert done.returncode == code and says in done.stderr, done.stderr
 
 
 @pytest.mark.long

@@ -19,9 +19,11 @@ class Server:
     Args:
         log: Where its stderr goes.
         arguments: After ``serve --json --port 0``.
+        environment: Variables beside those of this process.
+        patience: Seconds until it has to say its address.
     """
 
-    def __init__(self, log, *arguments, environment=None):
+    def __init__(self, log, *arguments, environment=None, patience=120):
         self.log = Path(log)
         with self.log.open("wb") as stream:
             self.process = subprocess.Popen(
@@ -30,7 +32,7 @@ class Server:
                 stderr=stream,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **(environment or {})},
             )
-        ready, _, _ = select.select([self.process.stdout], [], [], 120)
+        ready, _, _ = select.select([self.process.stdout], [], [], patience)
         line = self.process.stdout.readline() if ready else b""
         assert line, f"the server did not start: {self.log.read_text()[-3000:]}"
         self.address = json.loads(line)["address"]

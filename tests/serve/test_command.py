@@ -7,7 +7,7 @@ import pytest
 
 from modelscope_ext import cli
 from modelscope_ext.errors import OptionError
-from modelscope_ext.serve import Settings, settings_of
+from modelscope_ext.serve import Settings, ray_app, settings_of
 from modelscope_ext.serve.hosted import hosted, name_of
 
 
@@ -22,7 +22,8 @@ def run(capsys):
 
 def examples(command):
     text = import_module(f"modelscope_ext.cli.{command}").EXAMPLES.partition("examples:\n")[2]
-    return [shlex.split(line, comments=True)[1:] for line in text.splitlines()]
+    lines = [line for line in text.splitlines() if line.startswith("  modelscope-ext")]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
 
 
 @pytest.mark.parametrize("arguments", [*examples("serve"), *examples("demo")], ids=" ".join)
@@ -32,12 +33,35 @@ def test_the_examples_are_understood(arguments):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "extra"), [(["serve", "x"], "serve"), (["demo", "--web"], "web")], ids=["serve", "demo"]
+    ("arguments", "extra"),
+    [(["serve", "x"], "serve"), (["serve", "x", "--engine", "ray"], "ray-serve"), (["demo", "--web"], "web")],
+    ids=["serve", "ray", "demo"],
 )
 def test_what_is_not_installed_is_named_before_anything_is_loaded(run, monkeypatch, arguments, extra):
     monkeypatch.setattr("modelscope_ext.serve.needs.find_spec", lambda name: None)
     code, error = run(*arguments)
     assert code == 4 and f'pip install "modelscope-ext[{extra}]"' in error
+
+
+def test_words_about_replicas_are_for_ray(run):
+    code, error = run("serve", "x", "--cpus-per-replica", "2")
+    assert code == 2 and "--cpus-per-replica is for --engine ray" in error
+
+
+def test_models_that_each_replica_is_to_load():
+    with pytest.raises(OptionError, match="with at least one"):
+        ray_app({})
+    with pytest.raises(OptionError, match="Each replica loads the model itself"):
+        ray_app({"a": 5})
+    with pytest.raises(OptionError, match="Each replica loads the model itself"):
+        ray_app({"a": {"device": "cpu"}})
+    with pytest.raises(OptionError, match="a model's name is letters"):
+        ray_app({"a/b": "./a"})
+    with pytest.raises(OptionError, match="Did you mean 'max_batch'"):
+        ray_app({"a": "./a"}, max_bach=3)
+    for wrong in ({"replicas": 0}, {"replicas": True}, {"cpus": -1}, {"gpus": float("nan")}, {"gpus": "1"}):
+        with pytest.raises(OptionError, match=f"{next(iter(wrong))}=.*: expected a"):
+            ray_app({"a": "./a"}, **wrong)
 
 
 def test_a_model_for_demo_needs_the_page(run):

@@ -136,12 +136,14 @@ needs_chromium = pytest.mark.skipif(
 
 
 @pytest.fixture
-def browser(monkeypatch, tmp_path):
+def browser(monkeypatch, request):
+    """A browser in English, or in the language that the test names."""
     from selenium import webdriver
 
     monkeypatch.setenv("SE_OFFLINE", "true")
     monkeypatch.setenv("SE_AVOID_STATS", "true")
     options = webdriver.ChromeOptions()
+    options.add_argument(f"--accept-lang={getattr(request, 'param', 'en-US')}")
     options.binary_location = shutil.which("chromium")
     for word in (
         "--headless=new",
@@ -265,3 +267,15 @@ def test_a_chat_by_keyboard(browser, start, folders, tmp_path):
     browser.save_screenshot(str(tmp_path / "chat.png"))
     assert hosts(browser) <= {"127.0.0.1"}
     assert Path(tmp_path, "chat.png").stat().st_size > 10_000
+
+
+@pytest.mark.long
+@needs_chromium
+@pytest.mark.parametrize("browser", ["zh-CN", "zh-TW"], indirect=True)
+def test_a_chinese_browser_gets_chinese(browser, digits, tmp_path):
+    opened(browser, digits)
+    until(browser, lambda b: "运行" in element(b, "#run").text)
+    text = element(browser, "body").text
+    assert all(word in text for word in ("清空", "图像", "更多", "结果", "模型识别依据"))
+    assert not [word for word in ("Run", "Clear", "Image\n", "More") if word in text.splitlines()]
+    browser.save_screenshot(str(tmp_path / "chinese.png"))
