@@ -133,7 +133,7 @@ def _api(access: Access) -> Any:
 
 
 #: Answers that the client asks again for by itself; a second layer of as many tries would only take longer
-#: (modelscope-hub 0.1: _legacy_api.py). A connection that fails is asked for again as well.
+#: (modelscope-hub 0.5.1: _legacy_api.py). A connection that fails is asked for again as well.
 _REPEATED = frozenset((None, 429, 500, 502, 503, 504))
 
 

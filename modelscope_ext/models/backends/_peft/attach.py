@@ -47,7 +47,7 @@ def attach(
 
     _make_room(base, adapter, lent=kept is not None)
     with _told(adapter, base), kept_random(base), _quiet():
-        config = PeftConfig.from_pretrained(str(adapter.folder), local_files_only=True)  # nosec B615 # a folder
+        config = PeftConfig.from_pretrained(str(adapter.folder), local_files_only=True)
         named, config.inference_mode = config.base_model_name_or_path, True
         # Empty weights are not random ones: what does not arrive stays visible, and nothing is allocated twice.
         empty = strict and not str(getattr(config, "init_lora_weights", None)).startswith(_CHANGES_BASE)
