@@ -43,6 +43,8 @@ took["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 took["files"] = sum(os.path.isfile(os.path.join(root, f)) for root, _, names in os.walk(folder) for f in names)
 print(json.dumps(took))
 """
+#: A process inherits the largest size of the one that starts it: this one is small.
+_BARE = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
 _OURS = """
 from pathlib import Path
 from modelscope_ext.hub.download import download
@@ -102,9 +104,8 @@ class Download:
             into = Path(tempfile.mkdtemp(dir=scratch))
             try:
                 arg = {"environment": _served(), "hub": self.hub, "repo": self.repo, "cache": str(into)}
-                done = subprocess.run(
-                    [sys.executable, "-c", code, json.dumps(arg)], capture_output=True, text=True, check=False
-                )
+                command = [sys.executable, "-I", "-S", "-c", _BARE, sys.executable, "-c", code, json.dumps(arg)]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
                 if done.returncode:
                     raise RuntimeError(f"{self.title} ended with {done.returncode}: {done.stderr[-2000:]}")
                 found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -17,6 +18,11 @@ from modelscope_ext.models.gate.patterns import repeats_in_repeats
 from modelscope_ext.utils.text import printable
 
 __all__ = ["check_tokenizer"]
+
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+#: What is looked for, and ASCII letters that are written as escapes, which might spell it.
+_WORDS, _ESCAPE, _ESCAPED = (b"Precompiled", b"TemplateProcessing", b'"Regex"'), b"\\u00", re.compile(rb"\\u00[4-7]")
 
 
 def check_tokenizer(data: bytes, *, file: str, source: str | None = None) -> None:
@@ -29,10 +35,10 @@ def check_tokenizer(data: bytes, *, file: str, source: str | None = None) -> Non
     Example:
         >>> check_tokenizer(b'{"model": {}}', file="tokenizer.json")
     """
-    if not any(word in data for word in (b"Precompiled", b"TemplateProcessing", b'"Regex"')):
+    if not _tells(data):
         return
     try:
-        document = json.loads(data)
+        document = _before_model(data) or json.loads(data)
     except (ValueError, RecursionError) as error:
         _refuse(file, None, f"cannot be read as JSON ({printable(str(error), 200)})", source)
     if not isinstance(document, Mapping):
@@ -44,6 +50,36 @@ def check_tokenizer(data: bytes, *, file: str, source: str | None = None) -> Non
             elif step.get("type") == "TemplateProcessing":
                 _check_template(step, file, place, source)
             _check_pattern(step.get("pattern"), file, f"{place}.pattern", source)
+
+
+def _tells(data: bytes, start: int = 0) -> bool:
+    """Whether something that is looked for may stand in the bytes from `start` on."""
+    if any(data.find(word, start) >= 0 for word in _WORDS):
+        return True
+    return data.find(_ESCAPE, start) >= 0 and _ESCAPED.search(data, start) is not None
+
+
+def _before_model(data: bytes) -> dict[str, Any] | None:
+    """Return what stands before the vocabulary, which is nearly all of the file; None where that is not enough.
+
+    The library writes its model last (tokenizers: tokenizer/serialization.rs).
+    """
+    text, decoder = data.decode("utf-8"), json.JSONDecoder()
+    found: dict[str, Any] = {}
+    at = _SPACE.match(text).end()  # type: ignore[union-attr]  # it matches anywhere
+    while text[at : at + 1] == ("," if found else "{"):
+        at = _SPACE.match(text, at + 1).end()  # type: ignore[union-attr]
+        name, at = decoder.raw_decode(text, at)
+        at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
+        if not isinstance(name, str) or text[at : at + 1] != ":":
+            return None
+        at = _SPACE.match(text, at + 1).end()  # type: ignore[union-attr]
+        if name == "model":
+            return None if _tells(data, len(text[:at].encode())) else found or None
+        value, at = decoder.raw_decode(text, at)
+        found[name] = value
+        at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
+    return None
 
 
 def _steps(step: Any, place: str, depth: int = 0) -> Iterator[tuple[str, Mapping[str, Any]]]:
