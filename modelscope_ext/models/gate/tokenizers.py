@@ -11,7 +11,7 @@ import binascii
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from modelscope_ext.errors import MalformedMetadata
 from modelscope_ext.models.gate.patterns import repeats_in_repeats
@@ -22,7 +22,8 @@ __all__ = ["check_tokenizer"]
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 #: What is looked for, and ASCII letters that are written as escapes, which might spell it.
-_WORDS, _ESCAPE, _ESCAPED = (b"Precompiled", b"TemplateProcessing", b'"Regex"'), b"\\u00", re.compile(rb"\\u00[4-7]")
+_WORDS, _ESCAPE, _ESCAPED = (b"Precompiled", b"TemplateProcessing", b"Regex"), b"\\u00", re.compile(rb"\\u00[4-7]")
+_MODEL = b'"model"'
 
 
 def check_tokenizer(data: bytes, *, file: str, source: str | None = None) -> None:
@@ -35,10 +36,11 @@ def check_tokenizer(data: bytes, *, file: str, source: str | None = None) -> Non
     Example:
         >>> check_tokenizer(b'{"model": {}}', file="tokenizer.json")
     """
-    if not _tells(data):
+    document: Any = _before_model(data)
+    if document is None and not _tells(data):
         return
     try:
-        document = _before_model(data) or json.loads(data)
+        document = json.loads(data) if document is None else document
     except (ValueError, RecursionError) as error:
         _refuse(file, None, f"cannot be read as JSON ({printable(str(error), 200)})", source)
     if not isinstance(document, Mapping):
@@ -64,22 +66,30 @@ def _before_model(data: bytes) -> dict[str, Any] | None:
 
     The library writes its model last (tokenizers: tokenizer/serialization.rs).
     """
-    text, decoder = data.decode("utf-8"), json.JSONDecoder()
+    end = data.find(_MODEL) + len(_MODEL)
+    if end < len(_MODEL) or _tells(data, end):
+        return None
     found: dict[str, Any] = {}
-    at = _SPACE.match(text).end()  # type: ignore[union-attr]  # it matches anywhere
-    while text[at : at + 1] == ("," if found else "{"):
-        at = _SPACE.match(text, at + 1).end()  # type: ignore[union-attr]
-        name, at = decoder.raw_decode(text, at)
-        at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
-        if not isinstance(name, str) or text[at : at + 1] != ":":
-            return None
-        at = _SPACE.match(text, at + 1).end()  # type: ignore[union-attr]
-        if name == "model":
-            return None if _tells(data, len(text[:at].encode())) else found or None
-        value, at = decoder.raw_decode(text, at)
-        found[name] = value
-        at = _SPACE.match(text, at).end()  # type: ignore[union-attr]
+    try:
+        text, decoder = data[:end].decode("utf-8"), json.JSONDecoder()
+        at = _space(text, 0)
+        while text[at] == ("," if found else "{"):
+            name, at = decoder.raw_decode(text, _space(text, at + 1))
+            if name == "model" and at == len(text):
+                return found
+            at = _space(text, at)
+            if not isinstance(name, str) or text[at] != ":":
+                return None
+            found[name], at = decoder.raw_decode(text, _space(text, at + 1))
+            at = _space(text, at)
+    except (ValueError, IndexError, RecursionError):
+        pass
     return None
+
+
+def _space(text: str, at: int) -> int:
+    """Return where the white space that begins at `at` ends."""
+    return cast("re.Match[str]", _SPACE.match(text, at)).end()
 
 
 def _steps(step: Any, place: str, depth: int = 0) -> Iterator[tuple[str, Mapping[str, Any]]]:
