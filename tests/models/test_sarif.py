@@ -167,7 +167,7 @@ def test_every_code_of_the_package_has_a_row():
             name = getattr(getattr(node, "func", None), "id", getattr(getattr(node, "func", None), "attr", ""))
             if name in ("Finding", "note", "_note") and len(node.args) > 3 and isinstance(node.args[0], ast.Constant):
                 made.add(node.args[0].value)
-    from modelscope_ext.models.security import _CODES
+    from modelscope_ext.models.gate.findings import _CODES
 
     made |= {*_CODES.values(), "refused"}
     assert len(made) > 40 and made <= set(RULES), made - set(RULES)
