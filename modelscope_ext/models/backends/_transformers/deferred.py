@@ -77,11 +77,6 @@ def no_values_for_meta() -> AbstractContextManager[Any]:
 
     transformers builds its modules with such tensors, and PyTorch would import its compiler to fill them with nothing.
     Tensors with memory are filled as ever.
-
-    Example:
-        >>> import torch  # doctest: +SKIP
-        >>> with no_values_for_meta(), torch.device("meta"):  # doctest: +SKIP
-        ...     layer = torch.nn.Linear(2, 3)
     """
     made: AbstractContextManager[Any] = _skips_initialisers()()
     return made
