@@ -13,6 +13,7 @@ from modelscope_ext.batch.child import Child, portable
 from modelscope_ext.batch.work import Chunk, Job, Part, Runner, chunks, failed
 from modelscope_ext.errors import ModelScopeExtError
 from modelscope_ext.pipelines.mapping import Failure
+from modelscope_ext.utils.processors import processors
 
 if TYPE_CHECKING:
     from modelscope_ext.batch.sources.base import Source
@@ -89,7 +90,7 @@ class Processes:
 
     def __init__(self, job: Job, count: int) -> None:
         self._job, self._count = job, count
-        self._threads = max((os.cpu_count() or 1) // count, 1)
+        self._threads = max(processors() // count, 1)
         self._workers: dict[Connection, _Worker] = {}
         self._started = self._failed_starts = self._deaths = 0
         try:

@@ -13,6 +13,7 @@ from typing import Any
 from modelscope_ext import __version__
 from modelscope_ext.cli import exits
 from modelscope_ext.cli.output import Output
+from modelscope_ext.utils.processors import processors
 
 __all__ = ["EXAMPLES", "configure", "run", "settings"]
 
@@ -67,7 +68,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
         "python": platform.python_version(),
         "executable": sys.executable,
         "platform": platform.platform(),
-        "processors": str(os.cpu_count()),
+        "processors": str(processors()),
     }
     installed = _libraries()
     variables = settings(os.environ)

@@ -15,10 +15,11 @@ from typing import Any
 
 from modelscope_ext.cli import exits
 from modelscope_ext.cli.output import Output, padded, size
-from modelscope_ext.cli.tree import Row, Tree, error_row, look, processors
+from modelscope_ext.cli.tree import Row, Tree, error_row, look
 from modelscope_ext.errors import AmbiguousModel, ModelNotFound, ModelScopeExtError, NotAModel
 from modelscope_ext.metadata.snapshot import Source
 from modelscope_ext.safety.finding import Finding
+from modelscope_ext.utils.processors import processors
 
 __all__ = ["EXAMPLES", "configure", "run", "walk"]
 

@@ -17,7 +17,7 @@ from modelscope_ext.safety.finding import Finding
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
-__all__ = ["Folder", "Row", "Tree", "error_row", "look", "processors"]
+__all__ = ["Folder", "Row", "Tree", "error_row", "look"]
 
 #: Folders that hold no models of their own: tools' caches and what a hub's client keeps beside the files.
 _SKIPPED = frozenset(("__pycache__", "node_modules", "lost+found"))
@@ -198,10 +198,3 @@ def _leave_interrupts() -> None:
 
 def _ask_all(ask: Callable[[str], Row], paths: list[str]) -> list[Row]:
     return [ask(path) for path in paths]
-
-
-def processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

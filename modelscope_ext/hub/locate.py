@@ -68,8 +68,9 @@ def locate(
         mode = 0
     prefixed, repo = split_prefix(name)
     named = _named_hub(hub, prefixed)
-    may_be_repo = named != "local" and _may_be_repo(repo, named)
-    if stat.S_ISDIR(mode) and (hub is None or not may_be_repo):
+    folder = stat.S_ISDIR(mode)
+    may_be_repo = not (folder and hub is None) and named != "local" and _may_be_repo(repo, named)
+    if folder and not may_be_repo:
         if revision is not None:
             text = "%s is a local folder; revision=%s has no meaning for it"
             logger.warning(text, printable(name), printable(revision))

@@ -168,6 +168,8 @@ def _check_level(
     for key in _SIZES.keys() & level.keys():
         limit = getattr(limits, _SIZES[key])
         value = level[key]
+        if type(value) is int and 0 < value <= limit:  # nearly always
+            continue
         parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else (value,)
         for size in parts:
             if strict and key in _STRICT and size is not None:

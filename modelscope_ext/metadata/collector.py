@@ -121,6 +121,8 @@ class Collector:
         for name in filter(self._worth, root_to_read(basenames)):
             self._read(name, deciding=name.endswith(".index.json"), alone=alone)
         components = _components(self.documents)
+        if len(basenames) == len(self.snapshot.names):
+            return
         nested = nested_to_read(self.snapshot.names, bool(self.documents))
         if self.snapshot.remote is not None:
             nested = [] if self.documents.keys() & _SPEAKS else list(filter(self._worth, nested))[:_MOST_NESTED]

@@ -103,6 +103,8 @@ def facts_of(
         'tasks[1]'
     """
     found: dict[str, tuple[Fact, ...]] = {}
+    if not document:
+        return found
     for name, keys in table.items():
         facts = tuple(
             Fact(file, prefix + place, value)

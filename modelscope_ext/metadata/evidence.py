@@ -85,7 +85,7 @@ class Evidence:
             if isinstance(step, int):
                 value = value[step] if isinstance(value, list) and -len(value) <= step < len(value) else _MISSING
             else:
-                value = value.get(step, _MISSING) if isinstance(value, Mapping) else _MISSING
+                value = value.get(step, _MISSING) if isinstance(value, dict) else _MISSING
         return default if value is _MISSING else value
 
     def fact(self, file: str, *path: str | int) -> Fact | None:

@@ -71,6 +71,7 @@ class Snapshot:
         findings: What the listing itself shows.
         limits: What is too large to be read.
         remote: Of a repo on a hub, `hub.remote.Remote`: every byte that is read may cost a request. Else None.
+        mark: Of a local folder, its `fingerprint` when it was listed. Else None.
 
     Example:
         >>> snapshot = Snapshot.from_mapping({"config.json": '{"model_type": "bert"}'}, {"model.safetensors": 4096})
@@ -92,6 +93,7 @@ class Snapshot:
         odd: frozenset[str] = frozenset(),
         findings: tuple[Finding, ...] = (),
         folder: str | None = None,
+        mark: tuple[object, ...] | None = None,
         limits: Limits = DEFAULT_LIMITS,
         remote: Any = None,
         prefetch: Callable[[Iterable[str]], None] | None = None,
@@ -105,6 +107,7 @@ class Snapshot:
         self.findings = findings
         self.limits = limits
         self.remote = remote
+        self.mark = mark
         self._folder = folder
         self._reader = reader
         self._prefetch = prefetch
@@ -145,6 +148,7 @@ class Snapshot:
             odd=frozenset(seen.odd),
             findings=tuple(seen.findings),
             folder=folder,
+            mark=seen.mark,
             limits=limits,
         )
 

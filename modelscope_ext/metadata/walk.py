@@ -24,6 +24,10 @@ SKIPPED = frozenset(
     (".git", ".hg", ".svn", ".cache", "__pycache__", ".ipynb_checkpoints", "._____temp", ".huggingface", ".msc_cache")
 )
 _FRESH_NS = 100_000_000  # a file changed in this span may change again without a new time stamp
+_MOST_MARKS = 100_000
+
+#: Of a file its name, size, times of change (ns) and number; of a folder that was listed whole, its name.
+_Mark = tuple[str, int, int, int, int] | tuple[str]
 
 
 @dataclass
@@ -31,25 +35,41 @@ class Listing:
     """What a walk saw.
 
     Attributes:
+        root: The folder.
         sizes: Bytes of every regular file, by its posix path relative to the folder.
         links: The target of every symbolic link, as it is written in the link.
         odd: Names that are neither files nor folders (pipes, devices, sockets) or may not be looked at.
         findings: What a reader should know.
         shared: Files with further names on the disk.
-        bases: The real folders in which the files may lie; see `safety.reading.bases_of`.
+        mark: The `fingerprint` of the folder; None also where something was left out.
     """
 
+    root: str
     sizes: dict[str, int] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     odd: set[str] = field(default_factory=set)
     findings: list[Finding] = field(default_factory=list)
     shared: list[str] = field(default_factory=list)
-    bases: tuple[str, ...] = ()
+    mark: tuple[object, ...] | None = None
+    marks: list[_Mark] = field(default_factory=list)
+    left_out: bool = False
+    _bases: tuple[str, ...] | None = None
+
+    def bases(self) -> tuple[str, ...]:
+        """Return the real folders in which the files may lie, see `safety.reading.bases_of`; only links ask."""
+        if self._bases is None:
+            self._bases = bases_of(self.root)
+        return self._bases
 
     def note(self, code: str, level: str, file: str | None, text: str) -> None:
         """Add a finding about `file`."""
         shown = f"{printable(file)}: {text}" if file else text
         self.findings.append(Finding(code, level, file, None, shown))
+
+    def leave_out(self, code: str, file: str, text: str) -> None:
+        """Note an entry that is not listed, and whose changes would therefore not be seen."""
+        self.left_out = True
+        self.note(code, "warning", file, text)
 
 
 def walk(root: str, limits: Limits, *, source: str) -> Listing:
@@ -59,7 +79,7 @@ def walk(root: str, limits: Limits, *, source: str) -> Listing:
         LimitExceeded: More files than allowed.
         ModelNotFound: `root` is no folder, or cannot be listed.
     """
-    seen = Listing(bases=bases_of(root))
+    seen = Listing(root)
     folders = [("", 0)]
     while folders:
         prefix, depth = folders.pop()
@@ -68,11 +88,11 @@ def walk(root: str, limits: Limits, *, source: str) -> Listing:
         except OSError as error:
             if not prefix:
                 raise ModelNotFound(f"{printable(source)}: cannot be listed ({error.strerror}).") from error
-            seen.note("unreadable", "warning", prefix.rstrip("/"), f"cannot be listed ({error.strerror})")
+            seen.leave_out("unreadable", prefix.rstrip("/"), f"cannot be listed ({error.strerror})")
             continue
         with entries:
             for entry in entries:
-                _take(entry, prefix + entry.name, root, seen, folders, depth, limits)
+                _take(entry, prefix + entry.name, seen, folders, depth, limits)
                 if len(seen.sizes) > limits.files:
                     raise LimitExceeded(
                         f"{printable(source)}: more than {limits.files} files. If this is one model, pass "
@@ -80,14 +100,15 @@ def walk(root: str, limits: Limits, *, source: str) -> Listing:
                         source=source,
                         grant="limits",
                     )
+        seen.marks.append((prefix,))
     _close(seen, source)
+    seen.mark = None if seen.left_out else _settled(seen.marks)
     return seen
 
 
 def _take(
     entry: os.DirEntry[str],
     name: str,
-    root: str,
     seen: Listing,
     folders: list[tuple[str, int]],
     depth: int,
@@ -97,23 +118,24 @@ def _take(
     if not name.isascii() or not entry.name.isprintable() or "\\" in name or len(name) > 200:
         fault = fault_of(name)
         if fault is not None:
-            seen.note("odd-name", "warning", name, f"not listed: {fault[1]}")
+            seen.leave_out("odd-name", name, f"not listed: {fault[1]}")
             return
     if entry.is_symlink():
-        _link(name, root, seen)
+        _link(name, seen)
     elif entry.is_dir(follow_symlinks=False):
         if entry.name in SKIPPED:
             return
         if depth >= limits.folder_depth:
-            seen.note("too-deep", "warning", name, f"not entered: more than {limits.folder_depth} folders deep")
+            seen.leave_out("too-deep", name, f"not entered: more than {limits.folder_depth} folders deep")
             return
         folders.append((name + "/", depth + 1))
     else:
         try:
             status = entry.stat(follow_symlinks=False)
         except OSError as error:
-            seen.note("unreadable", "warning", name, f"cannot be looked at ({error.strerror})")
+            seen.leave_out("unreadable", name, f"cannot be looked at ({error.strerror})")
             return
+        seen.marks.append(_mark(entry.name, status))
         if not stat.S_ISREG(status.st_mode):
             seen.odd.add(name)
             seen.note("odd-file", "danger", name, "neither a file nor a folder; never opened")
@@ -123,16 +145,18 @@ def _take(
         seen.sizes[name] = status.st_size
 
 
-def _link(name: str, root: str, seen: Listing) -> None:
-    path = os.path.join(root, name)
+def _link(name: str, seen: Listing) -> None:
+    path = os.path.join(seen.root, name)
     try:
         seen.links[name] = target = os.readlink(path)
         real = os.path.realpath(path)
         status = os.stat(real)
     except OSError:
-        seen.note("broken-link", "warning", name, "a symbolic link to nothing; taken as absent")
+        seen.leave_out("broken-link", name, "a symbolic link to nothing; taken as absent")
         return
-    if inside(seen.bases, real) is None and real != seen.bases[0]:
+    seen.marks.append(_mark(name.rpartition("/")[2], status))
+    bases = seen.bases()
+    if inside(bases, real) is None and real != bases[0]:
         seen.note("link-escape", "danger", name, "a symbolic link that leaves the model's folder; never followed")
         if not stat.S_ISDIR(status.st_mode):
             seen.sizes[name] = len(target)
@@ -180,28 +204,30 @@ def fingerprint(folder: str | os.PathLike[str]) -> tuple[object, ...] | None:
         >>> fingerprint("/no/such/folder") is None
         True
     """
-    root = os.fspath(folder)
-    marks: list[object] = []
-    newest = 0
-    folders = [root]
+    marks: list[_Mark] = []
+    folders = [("", os.fspath(folder))]
     try:
-        for path in folders:
+        while folders:
+            prefix, path = folders.pop()
             with os.scandir(path) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        if entry.name not in SKIPPED:
-                            folders.append(entry.path)
-                        continue
-                    status = entry.stat()
-                    changed = status.st_ctime_ns
-                    if changed > newest:
-                        newest = changed
-                    marks.append((entry.name, status.st_size, status.st_mtime_ns, changed, status.st_ino))
-            if len(marks) > 100_000:
+                    if not entry.is_dir(follow_symlinks=False):
+                        marks.append(_mark(entry.name, entry.stat()))
+                    elif entry.name not in SKIPPED:
+                        folders.append((f"{prefix}{entry.name}/", entry.path))
+            if len(marks) > _MOST_MARKS:
                 return None
-            marks.append(path)
+            marks.append((prefix,))
     except OSError:
         return None
-    if newest > time.time_ns() - _FRESH_NS:
-        return None
-    return tuple(marks)
+    return _settled(marks)
+
+
+def _mark(name: str, status: os.stat_result) -> _Mark:
+    return name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _settled(marks: list[_Mark]) -> tuple[_Mark, ...] | None:
+    """Return the marks of a folder, None if they are too many or too young to be told from the next change."""
+    newest = max((mark[3] for mark in marks if len(mark) > 1), default=0)
+    return None if newest > time.time_ns() - _FRESH_NS or len(marks) > _MOST_MARKS else tuple(marks)

@@ -56,6 +56,8 @@ FORMATS: Mapping[str, str] = {
     "q4": "ggml",
 }  # fmt: skip
 
+#: Extensions of most other files; looked at first, because there are more of them.
+_TEXTS = frozenset(("json", "txt", "md", "py", "jinja", "gitattributes"))
 # What training leaves behind, and vocabularies: never weights, whatever the extension says.
 _NOT_WEIGHTS = re.compile(
     r"optimizer(?:[-_.].*)?\.(?:pt|pth|bin|ckpt|safetensors)|.*[-_](?:optim|optimizer)(?:_states?)?\.(?:pt|pth|bin)"
@@ -144,6 +146,8 @@ def format_of(name: str, names: Collection[str]) -> str | None:
         ('ct2', None)
     """
     extension = name.rpartition(".")[2]
+    if extension in _TEXTS:
+        return None
     if extension not in FORMATS:
         lower = extension.lower()
         if lower not in FORMATS:

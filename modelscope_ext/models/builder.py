@@ -63,6 +63,7 @@ class Backends:
     def __init__(self, entry_points: str = "modelscope_ext.backends") -> None:
         self._classes = Registry("backends", entry_points=entry_points, base=Backend, reads={}, lazy=True)
         self._instances: dict[type[Backend], Backend] = {}
+        self._names: tuple[object, tuple[str, ...]] = (None, ())
         for name, row in BUILTINS.items():
             self._classes.register_module(module_name=name, module_cls=row.path)
 
@@ -97,7 +98,10 @@ class Backends:
 
     def names(self) -> tuple[str, ...]:
         """Return all names, those of the table first. No backend is imported."""
-        return tuple(dict.fromkeys(entry.name for entry in self._classes.entries))
+        entries = self._classes.entries
+        if self._names[0] is not entries:
+            self._names = entries, tuple(dict.fromkeys(entry.name for entry in entries))
+        return self._names[1]
 
     @property
     def entries(self) -> tuple[Entry, ...]:

@@ -31,7 +31,7 @@ from modelscope_ext.models.decision.ties import break_tie
 from modelscope_ext.models.decision.weight_choice import choice_finding, choose_weights
 from modelscope_ext.models.resolution import Finding, Match, Reason, Rejected, Resolution, Strength
 from modelscope_ext.safety.limits import Limits
-from modelscope_ext.utils.distributions import distributions
+from modelscope_ext.utils.distributions import Distribution, distributions
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import printable
 
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "cache_clear", "decide", "resolve"]
 
-_REMEMBERED: OrderedDict[Any, tuple[Any, Resolution]] = OrderedDict()
+#: Call -> the folder's fingerprint and what was installed, when it was decided; and the decision.
+_REMEMBERED: OrderedDict[Any, tuple[Any, object, Resolution]] = OrderedDict()
 _MOST_REMEMBERED = 256
 
 
@@ -101,23 +102,23 @@ def resolve(
         raise OptionError(f"variant={printable(repr(variant))}: expected a str such as 'fp16'")
     limits = limits if limits is None or type(limits) is Limits else Limits.of(limits)
     key = _key(model, (task, backend, framework, installed, hub, revision, subfolder, variant, limits), cfg_dict)
-    mark = Snapshot.fingerprint(key[0]) if key else None
-    if key and mark is not None and (known := _REMEMBERED.get(key)) and known[0] == mark:
-        return known[1]
+    here = distributions() if installed else None
+    if key and (known := _REMEMBERED.get(key)) and known[1] is here and known[0] == Snapshot.fingerprint(key[0]):
+        return known[2]
     snapshot = open_snapshot(
         model, hub=hub, revision=revision, subfolder=subfolder, limits=limits, token=token, cache_dir=cache_dir,
         local_files_only=local_files_only,
     )  # fmt: skip
     evidence = collect(snapshot, cfg_dict=cfg_dict, limits=limits)
     asked = Asked(task, backend, framework, evidence)
-    resolution = decide(evidence, asked, installed=installed, variant=variant)
+    resolution = decide(evidence, asked, installed=here or installed, variant=variant)
     if shows(evidence):
         from modelscope_ext.models.gate.findings import foreseen
 
         findings = (*resolution.findings, *foreseen(resolution, evidence, snapshot))
         resolution = replace(resolution, findings=findings)
-    if key and mark is not None:
-        _REMEMBERED[key] = (mark, resolution)
+    if key and snapshot.mark is not None:
+        _REMEMBERED[key] = (snapshot.mark, here, resolution)
         while len(_REMEMBERED) > _MOST_REMEMBERED:
             _REMEMBERED.popitem(last=False)
     return resolution
@@ -128,16 +129,29 @@ def cache_clear() -> None:
     _REMEMBERED.clear()
 
 
-def decide(evidence: Evidence, asked: Asked, *, installed: bool = True, variant: str | None = None) -> Resolution:
-    """Choose one claim and fill every field from it. Pure, except for what `installed` looks up."""
+def decide(
+    evidence: Evidence,
+    asked: Asked,
+    *,
+    installed: bool | Mapping[str, Distribution] = True,
+    variant: str | None = None,
+) -> Resolution:
+    """Choose one claim and fill every field from it. Pure, except for what ``installed=True`` looks up.
+
+    Args:
+        evidence: What the files say.
+        asked: The caller's arguments.
+        installed: As in `resolve`; or what is installed, as `distributions` gives it.
+        variant: Which copy of the weights.
+    """
     plugged_in, broken = _plugged_in(evidence)
     claims = all_claims(evidence, plugged_in)
     if not claims and asked.backend is None:
         refuse(evidence)
     pool = sorted([*claims, *twins(claims)], key=_rank)
     match, findings = _choose(evidence, pool, asked)
-    here = distributions() if installed else None
-    if installed and asked.backend is None and asked.framework is None and match.strength < Strength.DECLARED:
+    here = distributions() if installed is True else installed or None
+    if here is not None and asked.backend is None and asked.framework is None and match.strength < Strength.DECLARED:
         match = break_tie(match, pool, here)
     framework, framework_reasons, remarks = choose_framework(evidence, match, asked)
     findings += [*remarks, *broken]
@@ -160,7 +174,7 @@ def decide(evidence: Evidence, asked: Asked, *, installed: bool = True, variant:
         because=because,
         alternatives=_alternatives(match, pool),
         findings=(*evidence.findings, *findings, *choice.findings),
-        installed=installed,
+        installed=here is not None,
     )
 
 
@@ -325,5 +339,6 @@ def _key(model: Any, arguments: tuple[Any, ...], cfg_dict: Any) -> tuple[Any, ..
     if cfg_dict is not None or not isinstance(model, str | os.PathLike) or arguments[6] is not None:
         return None
     environment = os.environ.get("MODELSCOPE_EXT_FRAMEWORK") if arguments[3] else None
-    here = os.getcwd()  # noqa: PTH109 - on the path of every resolve()
-    return (os.fspath(model), here, environment, arguments, MODELS.entries, BACKENDS.names())
+    path = os.fspath(model)
+    here = None if os.path.isabs(path) else os.getcwd()  # noqa: PTH109, PTH117 - on the path of every resolve()
+    return (path, here, environment, arguments, MODELS.entries, BACKENDS.names())

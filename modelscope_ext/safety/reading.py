@@ -52,18 +52,18 @@ def parse_json(
         >>> parse_json(b'{"a": [1, 2], "time_step_limit": [0.0, Infinity]}', file="config.json")
         {'a': [1, 2], 'time_step_limit': [0.0, 'Infinity']}
     """
-    bounds: dict[str, Any] = {
-        "file": file,
-        "source": source,
-        "max_bytes": text_limit(file, limits),
-        "max_depth": limits.depth,
-        "max_nodes": limits.nodes,
-        "max_digits": limits.integer_digits,
-        "make_dict": make_dict,
-    }
     if b"Infinity" in data:
         data = _INFINITY.sub(_quoted, data)
-    return bounded.parse_json(data, **bounds)
+    return bounded.parse_json(
+        data,
+        file=file,
+        source=source,
+        max_bytes=text_limit(file, limits),
+        max_depth=limits.depth,
+        max_nodes=limits.nodes,
+        max_digits=limits.integer_digits,
+        make_dict=make_dict,
+    )
 
 
 # transformers writes ``"time_step_limit": [0.0, Infinity]`` for Mamba2 and its kin, which is no JSON.
@@ -105,7 +105,7 @@ def read_inside(
     length: int | None = None,
     limits: Limits = DEFAULT_LIMITS,
     source: str | None = None,
-    bases: tuple[str, ...] | None = None,
+    bases: Callable[[], tuple[str, ...]] | None = None,
 ) -> bytes:
     """Return bytes of one file inside `root`.
 
@@ -116,7 +116,7 @@ def read_inside(
         length: Number of bytes, at most; None reads the whole file, which must then be within the text limit.
         limits: What is too large.
         source: The model as the caller named it, for messages.
-        bases: `bases_of(root)`, if the caller has asked already.
+        bases: Returns `bases_of(root)`, if the caller keeps it; asked only about a file that is nested or a link.
 
     Raises:
         PathEscapeRefused: The file, or a folder on the way, is a link that leaves the model.
@@ -160,7 +160,11 @@ def _read(descriptor: int, length: int) -> bytes:
 
 
 def open_inside(
-    root: str | os.PathLike[str], name: str, *, source: str | None = None, bases: tuple[str, ...] | None = None
+    root: str | os.PathLike[str],
+    name: str,
+    *,
+    source: str | None = None,
+    bases: Callable[[], tuple[str, ...]] | None = None,
 ) -> tuple[int, int]:
     """Open one regular file inside `root` and return its descriptor and size; the caller closes it.
 
@@ -178,7 +182,7 @@ def open_inside(
     try:
         descriptor = -1 if "/" in name else _open(os.path.join(folder, name))
         if descriptor < 0:
-            descriptor = _open_below(folder, name, source, bases or bases_of(folder))
+            descriptor = _open_below(folder, name, source, bases() if bases else bases_of(folder))
     except OSError as error:
         _unreadable(error, name, source)
     try:

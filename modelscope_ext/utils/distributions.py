@@ -8,7 +8,7 @@ standard library is asked after all.
 The working directory is never searched: it may be a stranger's model folder with a planted ``x.dist-info``.
 """
 
-# ruff: noqa: PTH110, PTH113, PTH116, PTH118 - sys.path holds strings, and this runs at every start
+# ruff: noqa: PTH110, PTH113, PTH116, PTH118, PTH120 - sys.path holds strings, and this runs at every start
 from __future__ import annotations
 
 import os
@@ -79,7 +79,7 @@ def distributions() -> Mapping[str, Distribution]:
     The answer is kept until a folder of `sys.path` changes, so that an installation is seen at once.
     """
     global _state
-    key = tuple(_stamps())
+    key = _stamps()
     state = _state
     if state is None or state[0] != key:
         table: dict[str, Distribution] = {}
@@ -121,6 +121,13 @@ def requires(distribution: Distribution) -> tuple[str, ...]:
     return tuple(line[14:].strip() for line in head.splitlines() if line.lower().startswith("requires-dist:"))
 
 
+_LIBRARY = os.path.dirname(os.__file__)
+#: The standard library's own places on `sys.path`: nothing is installed into them.
+_FIXED = frozenset(
+    (_LIBRARY, os.path.join(_LIBRARY, "lib-dynload"),
+     os.path.join(os.path.dirname(_LIBRARY), f"python{sys.version_info[0]}{sys.version_info[1]}.zip"))
+)  # fmt: skip
+
 #: The folders of `sys.path` with their times of change, and what was found in them.
 _state: tuple[tuple[tuple[str, int], ...], Mapping[str, Distribution]] | None = None
 
@@ -129,20 +136,25 @@ _state: tuple[tuple[tuple[str, int], ...], Mapping[str, Distribution]] | None = 
 _points: tuple[Mapping[str, Distribution], str, tuple[EntryPoint, ...]] | None = None
 
 
-def _stamps() -> Iterator[tuple[str, int]]:
-    """Yield the folders of `sys.path` but the working directory, with their times of change."""
-    here = _stat(".")
-    for folder in dict.fromkeys(sys.path):
-        stat = _stat(folder) if folder else None
-        if stat and not (here and os.path.samestat(stat, here)):
-            yield folder, stat.st_mtime_ns
-
-
-def _stat(path: str) -> os.stat_result | None:
-    try:
-        return os.stat(path)
-    except OSError:
-        return None
+def _stamps() -> tuple[tuple[str, int], ...]:
+    """Return the folders of `sys.path` but the working directory, with their times of change."""
+    found, here = [], None
+    for folder in (".", *dict.fromkeys(sys.path)):
+        if not folder:  # the working directory
+            continue
+        if folder in _FIXED:
+            found.append((folder, 0))
+            continue
+        try:
+            status = os.stat(folder)
+        except OSError:
+            continue
+        place = (status.st_ino, status.st_dev)
+        if folder == ".":
+            here = place
+        elif place != here:
+            found.append((folder, status.st_mtime_ns))
+    return tuple(found)
 
 
 def _scan(folder: str) -> Iterator[Distribution]:

@@ -153,6 +153,22 @@ def test_a_fingerprint_changes_with_every_file(tmp_path):
     assert len({first, second, third, fourth}) == 4
 
 
+def test_a_walk_marks_a_folder_as_its_fingerprint_does(tmp_path):
+    write(tmp_path, "config.json", "unet/config.json", "unet/deep/x.txt", "vae/config.json", ".git/config")
+    (tmp_path / "link.json").symlink_to("unet/config.json")
+    (tmp_path / "linked").symlink_to("unet")
+    os.mkfifo(tmp_path / "pipe")
+    assert look(tmp_path).mark is None, "too young"
+    mark = age(tmp_path)
+    assert mark is not None and look(tmp_path).mark == mark
+
+
+def test_what_a_walk_leaves_out_is_never_taken_for_unchanged(tmp_path):
+    write(tmp_path, "config.json", "/".join("d" * 20) + "/x.txt")
+    assert age(tmp_path) is not None
+    assert look(tmp_path).mark is None, "a change so far below would not be looked at"
+
+
 def test_a_fingerprint_of_no_folder_is_none(tmp_path):
     assert fingerprint(tmp_path / "none") is None
     (tmp_path / "broken").symlink_to("nowhere")

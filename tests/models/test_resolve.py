@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -506,6 +507,22 @@ class TestRemembered:
             MODELS.register_module(backend="transformers", task="fill-mask", module_cls=type("Mine", (), {}))
             assert resolve(folder, installed=False).because["backend"][0].file == "(registry)"
         assert resolve(folder, installed=False).because["backend"][0].file == "config.json"
+
+    def test_what_is_installed_meanwhile_is_seen(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site = tmp_path / "site"
+        site.mkdir()
+        monkeypatch.setattr(sys, "path", [*sys.path, str(site)])
+        declared = {"framework": "pytorch", "task": "fill-mask", "requirement_dependency": ["no-such-package-here"]}
+        (folder / "configuration.json").write_text(json.dumps(declared))
+        time.sleep(0.15)
+        first = resolve(folder)
+        assert any("no-such-package-here" in line for line in first.missing)
+        assert resolve(folder) is first
+        (site / "no_such_package_here-1.0.dist-info").mkdir()
+        (site / "no_such_package_here-1.0.dist-info" / "METADATA").write_text("Name: no-such-package-here\n")
+        assert not any("no-such-package-here" in line for line in resolve(folder).missing)
 
     def test_it_is_bounded_and_can_be_forgotten(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         time.sleep(0.15)

@@ -21,7 +21,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     from modelscope_ext.utils import distributions
 
-    monkeypatch.setattr(distributions, "_stamps", lambda: iter([(str(folder), len(list(folder.iterdir())))]))
+    monkeypatch.setattr(distributions, "_stamps", lambda: ((str(folder), len(list(folder.iterdir()))),))
     return folder
 
 

@@ -14,7 +14,7 @@ Example:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
@@ -42,18 +42,6 @@ class View:
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
         self.found: dict[str, Met | None] = {}
-
-    @cached_property
-    def keys(self) -> set[tuple[str, str]]:
-        """What an `Index` looks up: file names, extensions, weight formats, and the top keys of documents."""
-        keys = {("name", name) for name in self.evidence.names}
-        keys |= {("extension", name.rpartition(".")[2]) for name in self.evidence.names}
-        keys |= {("format", weight.format) for weight in self.evidence.weights}
-        for file, document in self.evidence.documents.items():
-            for item in document[:64] if isinstance(document, list) else (document,):
-                if isinstance(item, Mapping):
-                    keys.update(("key", f"{file}:{key}") for key in item)
-        return keys
 
     @cached_property
     def root_text(self) -> str:
@@ -84,8 +72,13 @@ class _Condition:
     file: str = ""
     path: tuple[str, ...] = ()
     value: str | None = None
+    wild: bool = False
     literal: str = ""
     anywhere: bool = False
+
+
+#: What is looked for -> row, place and text of the features that need it.
+_Features = dict[str, list[tuple[int, int, str]]]
 
 
 class Index:
@@ -96,23 +89,31 @@ class Index:
     """
 
     def __init__(self, features: Iterable[tuple[int, str]]) -> None:
-        self._by: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
+        self._by: dict[str, _Features] = {}
         for place, (row, feature) in enumerate(features):
-            trigger = min((_trigger(c) for c in _parse(feature) if not c.negated), key=lambda t: t[0])
-            self._by.setdefault(trigger[1:], []).append((row, place, feature))
-        self._literals = [literal for kind, literal in self._by if kind == "literal"]
+            _, kind, key = min((_trigger(c) for c in _parse(feature) if not c.negated), key=lambda t: t[0])
+            self._by.setdefault(kind, {}).setdefault(key, []).append((row, place, feature))
 
     def candidates(self, view: View) -> list[tuple[int, int, str]]:
         """Return (row, place, feature) of the features that could hold, in order."""
-        found: list[tuple[int, int, str]] = []
-        for key in view.keys:
-            if key in self._by:
-                found += self._by[key]
-        for literal in self._literals:
-            if literal in view.text:
-                found += self._by["literal", literal]
-        found.sort()
-        return found
+        evidence, text = view.evidence, view.text
+        none: _Features = {}
+        there: list[tuple[_Features, Iterable[str]]] = [
+            (self._by.get("name", none), evidence.name_set),
+            (self._by.get("extension", none), {name.rpartition(".")[2] for name in evidence.names}),
+            (self._by.get("format", none), {weight.format for weight in evidence.weights}),
+        ]
+        literals = self._by.get("literal", none)
+        there.append((literals, [literal for literal in literals if literal in text]))
+        for file, document in evidence.documents.items():
+            if of_file := self._by.get(_KEY + file):
+                items = document[:64] if isinstance(document, list) else (document,)
+                there += [(of_file, item.keys()) for item in items if isinstance(item, dict)]
+        found = {one for table, keys in there for key in table.keys() & keys for one in table[key]}
+        return sorted(found)
+
+
+_KEY = "key of "
 
 
 def _trigger(condition: _Condition) -> tuple[int, str, str]:
@@ -121,7 +122,7 @@ def _trigger(condition: _Condition) -> tuple[int, str, str]:
         if "*" in condition.file:
             return (2, "extension", condition.file.rpartition(".")[2])
         head = condition.path[0]
-        return (0, "key", f"{condition.file}:{head}") if "*" not in head else (3, "name", condition.file)
+        return (0, _KEY + condition.file, head) if "*" not in head else (3, "name", condition.file)
     if condition.kind == "format":
         return (1, "format", condition.value or "")
     if condition.kind == "name":
@@ -162,13 +163,17 @@ def _parse_one(word: str) -> _Condition:
     file, colon, key = text.partition(":")
     if colon:
         path, equals, value = key.partition("=")
-        return _Condition(text, "key", negated, file, tuple(path.split(".")), value if equals else None)
-    if not any(c in text for c in "*?["):
+        return _Condition(text, "key", negated, file, tuple(path.split(".")), value if equals else None, _wild(value))
+    if not _wild(text):
         return _Condition(text, "name", negated, text)
     pattern = text.removeprefix("**/")
     # An extension is in nearly every folder; any other part of the name is rarer.
     literal = max(re.split(r"\*|\?|\[[^]]*\]", pattern), key=lambda part: (bool(part) and part[0] != ".", len(part)))
     return _Condition(text, "pattern", negated, pattern, literal=literal, anywhere=pattern != text or "/" in pattern)
+
+
+def _wild(text: str) -> bool:
+    return any(c in text for c in "*?[")
 
 
 def _met(view: View, condition: _Condition) -> Met | None:
@@ -223,28 +228,28 @@ def _in_document(condition: _Condition, file: str, document: Any) -> Met | None:
         if condition.value is None:
             shown = value if isinstance(value, str | int | float) else "(present)"
             return Met(file, ".".join(condition.path), shown)
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, str) and fnmatchcase(item, condition.value):
+        for item in value if isinstance(value, list) else (value,):
+            if item == condition.value or (
+                condition.wild and isinstance(item, str) and fnmatchcase(item, condition.value)
+            ):
                 return Met(file, ".".join(condition.path), item)
     return None
 
 
-def _values(value: Any, path: tuple[str, ...]) -> Iterator[Any]:
-    """Yield what lies at `path`; a step into a list looks at each of its first items."""
+def _values(value: Any, path: tuple[str, ...]) -> Sequence[Any]:
+    """Return what lies at `path`; a step into a list looks at each of its first items."""
     if not path:
-        if value is not None:
-            yield value
-    elif isinstance(value, Mapping):
+        return () if value is None else (value,)
+    if isinstance(value, dict):
         head, rest = path[0], path[1:]
         if head in value:
-            yield from _values(value[head], rest)
-        elif head.endswith("*"):
-            for key in value:
-                if isinstance(key, str) and fnmatchcase(key, head):
-                    yield from _values(value[key], rest)
+            return _values(value[head], rest)
+        if head.endswith("*"):
+            named = [item for key, item in value.items() if isinstance(key, str) and fnmatchcase(key, head)]
+            return [found for item in named for found in _values(item, rest)]
     elif isinstance(value, list):
-        for item in value[:64]:
-            yield from _values(item, path)
+        return [found for item in value[:64] for found in _values(item, path)]
+    return ()
 
 
 def _by_format(view: View, condition: _Condition) -> Met | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,5 +38,5 @@ def shows(evidence: Evidence) -> bool:
         evidence.findings
         or not _FILES.isdisjoint(documents)
         or not _FACTS.isdisjoint(evidence.declared)
-        or any(isinstance(one, Mapping) and not _KEYS.isdisjoint(one) for one in documents.values())
+        or any(isinstance(one, dict) and not _KEYS.isdisjoint(one) for one in documents.values())
     )

@@ -28,6 +28,7 @@ from modelscope_ext.metadata.snapshot import Snapshot
 from modelscope_ext.safety.paths import fault_of
 from modelscope_ext.safety.reading import open_inside, parse_json, read_inside
 from modelscope_ext.utils.logger import logger
+from modelscope_ext.utils.processors import processors
 from modelscope_ext.utils.text import listing, printable
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def check_signature(folder: Path, names: Iterable[str] | None, signer: Signer, s
         )  # fmt: skip
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(4, processors())) as pool:
         found = pool.map(lambda name: _differs(folder, name, signed[name], source), wanted)
         changed = [name for name, differs in zip(wanted, found, strict=True) if differs]
     if changed:

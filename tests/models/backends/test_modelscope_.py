@@ -232,7 +232,7 @@ def test_the_command_names_everything_that_is_missing(tmp_path, monkeypatch):
 
     site = tmp_path / "site"
     site.mkdir()
-    monkeypatch.setattr(distributions, "_stamps", lambda: iter([(str(site), 0)]))
+    monkeypatch.setattr(distributions, "_stamps", lambda: ((str(site), 0),))
     monkeypatch.setattr(needs, "_CHECKED", {})
     with pytest.raises(MissingRequirement, match=r"pip install .*\"modelscope>=1.38\" .*opencv-python.*torchvision"):
         Model.from_pretrained(folder_of(tmp_path / "m", NAFNET))
