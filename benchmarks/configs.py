@@ -113,7 +113,7 @@ def growth(scratch: Path, *, small: int, large: int) -> tuple[tuple[str, Timer],
     from modelscope_ext.safety.limits import Limits
     from modelscope_ext.utils.config import Config
 
-    sides, limits = [], Limits(json_bytes=2 * large)
+    sides, limits = [], Limits(json_bytes=2 * large, nodes=large)
     for size in (large, small):
         path = configuration(scratch / f"growth-{size}.json", size)
         timer, length = (

@@ -8,16 +8,16 @@ Example:
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from modelscope_ext import errors
+from modelscope_ext.utils.record import Record, dataclass
 
 __all__ = ["BROKEN_PIPE", "EXITS", "INTERRUPTED", "NEGATIVE", "OK", "USAGE", "Exit", "code_of", "help_text"]
 
 OK, NEGATIVE, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 
-class Exit(NamedTuple):
+@dataclass(frozen=True)
+class Exit(Record):
     """One exit code: its meaning, and the errors that end with it."""
 
     code: int

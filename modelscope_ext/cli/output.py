@@ -13,10 +13,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TextIO
 
 from modelscope_ext.cli import exits
+from modelscope_ext.utils.logger import no_longer, when_made
 from modelscope_ext.utils.text import printable, size
 
 if TYPE_CHECKING:
     import argparse
+    import logging
     from types import TracebackType
 
 __all__ = ["Output", "columns", "is_terminal", "padded", "report_error", "size"]
@@ -44,6 +46,7 @@ class Output:
         self.json, self.quiet, self.verbose = json, quiet, verbose
         self.colour = not json and is_terminal(self.stdout) and _colours_wanted()
         self._handler: Any = None
+        self._shows_logs = False
         self._level: int | None = None
         self._console: Any = None
 
@@ -63,6 +66,8 @@ class Output:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        no_longer(self._show)
+        self._shows_logs = False
         if self._handler is not None:
             from modelscope_ext.utils.logger import logger
 
@@ -71,12 +76,13 @@ class Output:
                 logger.setLevel(self._level)
 
     def show_logs(self) -> None:
-        """Send the package's log to stderr; without ``-v`` only where something has already imported logging."""
-        if self._handler is not None or not (self.verbose or "logging" in sys.modules):
-            return
-        import logging
+        """Send the package's log to stderr, as soon as there is one."""
+        if not self._shows_logs:
+            self._shows_logs = True
+            when_made(self._show)
 
-        from modelscope_ext.utils.logger import logger
+    def _show(self, logger: logging.Logger) -> None:
+        import logging
 
         self._handler = logging.StreamHandler(self.stderr)
         self._handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))

@@ -10,7 +10,6 @@ ModelScope.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import stat
@@ -22,7 +21,6 @@ from modelscope_ext.hub.names import looks_like_repo, split_prefix
 from modelscope_ext.metadata.snapshot import Snapshot, Source
 from modelscope_ext.safety.finding import Finding
 from modelscope_ext.safety.limits import DEFAULT_LIMITS, Limits
-from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import did_you_mean, printable
 
 if TYPE_CHECKING:
@@ -72,6 +70,8 @@ def locate(
     may_be_repo = not (folder and hub is None) and named != "local" and _may_be_repo(repo, named)
     if folder and not may_be_repo:
         if revision is not None:
+            from modelscope_ext.utils.logger import logger
+
             text = "%s is a local folder; revision=%s has no meaning for it"
             logger.warning(text, printable(name), printable(revision))
         return (Source("local", path=path),)
@@ -127,6 +127,8 @@ def open_snapshot(
     snapshot = local_.snapshot(sources[0].path or "", limits or DEFAULT_LIMITS)
     name = _name_of(model)
     if hub is None and looks_like_repo(split_prefix(name)[1]):
+        from modelscope_ext.utils.logger import logger
+
         text = f"{printable(name)} is taken as the local folder of that name, not as a repo of a hub."
         logger.info(text)
         snapshot.findings += (Finding("local-folder", "info", None, None, text),)
@@ -143,8 +145,11 @@ def _first(sources: tuple[Source, ...], access: Access, here: str) -> Snapshot:
         access: How to ask.
         here: What is to be said of this machine's folders where no hub has the model.
     """
+    import logging
+
     from modelscope_ext.hub.hubs import hub_of
     from modelscope_ext.hub.remote import snapshot
+    from modelscope_ext.utils.logger import logger
 
     failed: list[tuple[str, HubError | ModelNotFound | MissingRequirement]] = []
     for source in sources:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import stat
 import time
-from dataclasses import dataclass, field
 
 from modelscope_ext.errors import LimitExceeded, MalformedMetadata, ModelNotFound
 from modelscope_ext.safety.finding import Finding
 from modelscope_ext.safety.limits import Limits
 from modelscope_ext.safety.paths import fault_of
 from modelscope_ext.safety.reading import bases_of, inside
+from modelscope_ext.utils.record import dataclass, field
 from modelscope_ext.utils.text import printable
 
 __all__ = ["Listing", "fingerprint", "walk"]
@@ -30,7 +30,7 @@ _MOST_MARKS = 100_000
 _Mark = tuple[str, int, int, int, int] | tuple[str]
 
 
-@dataclass
+@dataclass(frozen=False)
 class Listing:
     """What a walk saw.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from functools import cache
 
 from modelscope_ext.utils.record import Record, dataclass
 
@@ -58,32 +59,35 @@ FORMATS: Mapping[str, str] = {
 
 #: Extensions of most other files; looked at first, because there are more of them.
 _TEXTS = frozenset(("json", "txt", "md", "py", "jinja", "gitattributes"))
-# What training leaves behind, and vocabularies: never weights, whatever the extension says.
-_NOT_WEIGHTS = re.compile(
+# What training leaves behind, and vocabularies: never weights, whatever the extension says. Each has one of the words.
+_NOT_WEIGHTS = (
     r"optimizer(?:[-_.].*)?\.(?:pt|pth|bin|ckpt|safetensors)|.*[-_](?:optim|optimizer)(?:_states?)?\.(?:pt|pth|bin)"
     r"|(?:lr_)?scheduler(?:_\d+)?\.(?:pt|pth|bin)|scaler\.(?:pt|pth)|training_args\.(?:bin|pt)|train_args\.bin"
     r"|(?:rng_state|random_states?)[\w-]*\.(?:pth?|pkl)|sampler(?:_\d+)?\.bin|dataloader[\w-]*\.(?:pt|bin)"
     r"|trainer_state\..*|tokenizer\.(?:bin|pkl|pickle)|vocab(?:ulary)?\.(?:bin|pkl|pt|pth)|.*_optim_states\.pt"
     r"|(?:feats|speakers?|spk2id|label_encoder|tokens?)\.(?:bin|pkl|pickle)|.*\.tfevents\..*"
     r"|.*(?:config|vocab|stats|cmvn).*\.(?:pkl|pickle|npz|joblib)"
-    r"|keras_metadata\.pb|fingerprint\.pb|loss.*\.(?:pkl|pickle)|history\.(?:pkl|pickle)",
-    re.IGNORECASE,
+    r"|keras_metadata\.pb|fingerprint\.pb|loss.*\.(?:pkl|pickle)|history\.(?:pkl|pickle)"
 )
-_SHARD = re.compile(r"-(\d{1,6})-of-(\d{1,6})(?=[.-]|$)")
-_META_SHARD = re.compile(r"consolidated\.(\d+)$")
-_VARIANT = re.compile(
+_NOT_WEIGHTS_WORDS = (
+    "optim", "scheduler", "scaler", "train", "rng_", "random_", "sampler", "dataloader", "token", "vocab", "feats",
+    "speaker", "spk2id", "label", "tfevents", "config", "stats", "cmvn", "metadata", "fingerprint", "loss", "history",
+)  # fmt: skip
+_SHARD = r"-(\d{1,6})-of-(\d{1,6})(?=[.-]|$)"
+_META_SHARD = r"consolidated\.(\d+)$"
+_VARIANT = (
     r"(?:^|/)(?:model|pytorch_model|flax_model|tf_model|adapter_model|pytorch_lora_weights|(?:diffusion_\w+?|flux)_model"
     r"|diffusion_\w+|open_clip_pytorch_model)\.([A-Za-z][\w]*)$"
 )
-_ONNX_VARIANT = re.compile(
-    r"[-_.](fp16|bf16|fp32|int8|uint8|int4|q4f16|q4|q8|q8f16|bnb4|quantized|quant|qint8[\w]*|quint8[\w]*|optimized|O[1-4])$",
-    re.IGNORECASE,
+_ONNX_VARIANT = (
+    r"(?i)[-_.](fp16|bf16|fp32|int8|uint8|int4|q4f16|q4|q8|q8f16|bnb4|quantized|quant|qint8[\w]*|quint8[\w]*"
+    r"|optimized|O[1-4])$"
 )
-_GGUF_VARIANT = re.compile(
-    r"(?:^|[-_.])((?:UD-)?(?:IQ|Q)\d(?:_[A-Za-z0-9]+)*|TQ\d_0|MXFP4(?:_MOE)?|BF16|F16|F32|FP16|FP32|NVFP4)$",
-    re.IGNORECASE,
+_GGUF_VARIANT = (
+    r"(?i)(?:^|[-_.])((?:UD-)?(?:IQ|Q)\d(?:_[A-Za-z0-9]+)*|TQ\d_0|MXFP4(?:_MOE)?|BF16|F16|F32|FP16|FP32|NVFP4)$"
 )
-_RANK = re.compile(r"(?:^|[_-])rank_\d+|-\d+_\d+\.ckpt$|^mindspore")
+_RANK = r"(?:^|[_-])rank_\d+|-\d+_\d+\.ckpt$|^mindspore"
+_TF_DATA = r"(?:data-\d+-of-\d+|index)$"
 _CT2_WORDS = ("vocabulary.txt", "vocabulary.json", "shared_vocabulary.txt", "shared_vocabulary.json",
               "source_vocabulary.txt", "source_vocabulary.json")  # fmt: skip
 
@@ -115,7 +119,7 @@ def _ckpt(stem: str, base: str, beside: Beside) -> str | None:
     """``.ckpt`` is MindSpore's, PyTorch Lightning's or TensorFlow 1's."""
     if beside(base + ".index") or beside(base + ".meta"):
         return "tf_checkpoint"
-    if _RANK.search(base) or beside("mindspore_model.ckpt.index.json"):
+    if _compiled(_RANK).search(base) or beside("mindspore_model.ckpt.index.json"):
         return "mindspore"
     return "pickle"
 
@@ -131,7 +135,17 @@ def _xml(stem: str, base: str, beside: Beside) -> str | None:
 _BY_SIBLINGS: Mapping[str, Callable[[str, str, Beside], str | None]] = {
     "bin": _bin, "ckpt": _ckpt, "pb": _pb, "xml": _xml,
 }  # fmt: skip
-_TF_DATA = re.compile(r"(?:data-\d+-of-\d+|index)$")
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern when a name first asks for it: together they take as long as the rest of a short command."""
+    return re.compile(pattern)
+
+
+def _is_left_over(base: str) -> bool:
+    lower = base.lower()
+    return any(word in lower for word in _NOT_WEIGHTS_WORDS) and bool(_compiled(_NOT_WEIGHTS).fullmatch(lower))
 
 
 def format_of(name: str, names: Collection[str]) -> str | None:
@@ -154,7 +168,7 @@ def format_of(name: str, names: Collection[str]) -> str | None:
             return _unusual(name, extension)
         extension = lower
     folder, _, base = name.rpartition("/")
-    if base.startswith(".") or _NOT_WEIGHTS.fullmatch(base):
+    if base.startswith(".") or _is_left_over(base):
         return None
     if ".mlpackage/" in name or ".mlmodelc/" in name:
         return "coreml"
@@ -167,7 +181,7 @@ def format_of(name: str, names: Collection[str]) -> str | None:
 
 def _unusual(name: str, extension: str) -> str | None:
     """Formats whose extension alone is not enough."""
-    if _TF_DATA.match(extension) and (".ckpt" in name or "variables/" in name or "/model" in "/" + name):
+    if _compiled(_TF_DATA).match(extension) and (".ckpt" in name or "variables/" in name or "/model" in "/" + name):
         return "saved_model" if "variables/" in name else "tf_checkpoint"
     if name.endswith((".onnx.data", ".onnx.dat")) or (extension.startswith("onnx_data") and extension[9:10] in "_"):
         return "onnx"
@@ -186,14 +200,14 @@ def weight_file(name: str, size: int, form: str) -> WeightFile:
     folder, _, base = name.rpartition("/")
     stem = base.rpartition(".")[0]
     shard = None
-    found = _SHARD.search(stem)
+    found = _compiled(_SHARD).search(stem) if "-of-" in stem else None
     if found:
         shard = (int(found.group(1)), int(found.group(2)))
         stem = stem[: found.start()] + stem[found.end() :]
-    elif found := _META_SHARD.search(stem):
+    elif found := _compiled(_META_SHARD).search(stem) if "consolidated." in stem else None:
         shard = (int(found.group(1)) + 1, 0)
     pattern = _ONNX_VARIANT if form == "onnx" else _GGUF_VARIANT if form == "gguf" else _VARIANT
-    variant = pattern.search(stem) if stem not in ("model", "pytorch_model") else None
+    variant = _compiled(pattern).search(stem) if stem not in ("model", "pytorch_model") else None
     return WeightFile(name, size, form, folder, variant.group(1) if variant else None, shard)
 
 

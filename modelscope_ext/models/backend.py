@@ -9,13 +9,14 @@ rest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelscope_ext.models.resolution import BaseReference, Match, Reason, Resolution
+from modelscope_ext.utils.record import dataclass, field
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelscope_ext.metadata.evidence import Evidence
     from modelscope_ext.metadata.snapshot import Snapshot
     from modelscope_ext.safety.grants import Grants
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Backend", "Example", "Exported", "Loaded"]
 
 
-@dataclass
+@dataclass(frozen=False)
 class Loaded:
     """What `load` returns when `predict` needs more than the library's own object.
 

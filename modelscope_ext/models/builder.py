@@ -20,7 +20,6 @@ from typing import Any, TypeVar, overload
 from modelscope_ext.errors import RegistryError
 from modelscope_ext.models.backend import Backend
 from modelscope_ext.models.backends import BUILTINS, canonical_backend
-from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.registry import Entry, Registry, build_from_cfg, default_group
 
 __all__ = ["BACKENDS", "MODELS", "Backends", "build_model", "canonical_condition"]
@@ -121,6 +120,8 @@ class Backends:
             try:
                 found.append((name, self.get(name)))
             except RegistryError as error:
+                from modelscope_ext.utils.logger import logger
+
                 logger.warning("%s", error)
         return tuple(found)
 

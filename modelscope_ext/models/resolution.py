@@ -7,13 +7,12 @@ presenting themselves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from enum import IntEnum
 from typing import Any
 
 from modelscope_ext.metadata.snapshot import Source
 from modelscope_ext.safety.finding import Finding
-from modelscope_ext.utils.record import Record, dataclass
+from modelscope_ext.utils.record import Record, dataclass, field
 
 __all__ = [
     "BaseReference",

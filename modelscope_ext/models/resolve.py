@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import AmbiguousModel, OptionError, RegistryError
@@ -32,10 +30,12 @@ from modelscope_ext.models.decision.weight_choice import choice_finding, choose_
 from modelscope_ext.models.resolution import Finding, Match, Reason, Rejected, Resolution, Strength
 from modelscope_ext.safety.limits import Limits
 from modelscope_ext.utils.distributions import Distribution, distributions
-from modelscope_ext.utils.logger import logger
+from modelscope_ext.utils.record import replace
 from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelscope_ext.metadata.evidence import Evidence
     from modelscope_ext.utils.entry import Entry
 
@@ -318,6 +318,8 @@ def _plugged_in(evidence: Evidence) -> tuple[list[Match], list[Finding]]:
             match = BACKENDS.get(name).probe(evidence)
         except Exception as error:  # noqa: BLE001 - a stranger's code, asked about every model
             text = f"the backend {name!r} of another package was not asked: {printable(str(error), 300)}"
+            from modelscope_ext.utils.logger import logger
+
             logger.warning("%s", text)
             broken.append(Finding("backend-broken", "warning", None, None, text))
             continue

@@ -7,14 +7,13 @@ their own beside this one and are offered from here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from math import prod
 from typing import Any, NoReturn
 
 from modelscope_ext.errors import LimitExceeded, MalformedMetadata, SafetyError
 from modelscope_ext.safety.limits import DEFAULT_LIMITS, Limits
 from modelscope_ext.utils import bounded
-from modelscope_ext.utils.record import Record, dataclass
+from modelscope_ext.utils.record import Record, dataclass, field
 from modelscope_ext.utils.text import printable
 
 __all__ = [

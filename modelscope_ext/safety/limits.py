@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 from modelscope_ext.errors import OptionError
-from modelscope_ext.utils.record import Record, dataclass
+from modelscope_ext.utils.record import Record, dataclass, names_of
 from modelscope_ext.utils.text import did_you_mean, printable
 
 __all__ = ["DEFAULT_LIMITS", "Limits"]
@@ -75,10 +73,10 @@ class Limits(Record):
     input_bytes: int = 512 * 2**20
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name in names_of(type(self)):
+            value = getattr(self, name)
             if type(value) is not int or value < 1:
-                raise OptionError(f"Limits({field.name}={printable(value)}): expected a positive int.")
+                raise OptionError(f"Limits({name}={printable(value)}): expected a positive int.")
 
     @classmethod
     def of(cls, value: object) -> Limits:
@@ -97,7 +95,7 @@ class Limits(Record):
             return value
         if not isinstance(value, dict):
             raise OptionError(f"limits={printable(value)}: expected a Limits or a dict of some of its fields.")
-        known = [field.name for field in fields(cls)]
+        known = names_of(cls)
         for name in value:
             if name not in known:
                 raise OptionError(

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 from types import MappingProxyType
 
 from modelscope_ext.utils.distributions import installed
-from modelscope_ext.utils.record import Record, dataclass
+from modelscope_ext.utils.record import Record, dataclass, field
 from modelscope_ext.utils.versions import holds, plain_bounds, plain_release
 
 __all__ = [

@@ -9,13 +9,12 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from types import MappingProxyType
 from typing import Any
 
 from modelscope_ext.errors import RegistryError
 from modelscope_ext.utils.plugins import import_string
-from modelscope_ext.utils.record import Record, dataclass
+from modelscope_ext.utils.record import Record, dataclass, field
 from modelscope_ext.utils.text import printable
 
 __all__ = [

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from modelscope_ext.utils.distributions import EntryPoint, entry_points
-from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import printable
 
 __all__ = ["PlugIns", "current_origin", "import_string"]
@@ -85,6 +84,8 @@ class PlugIns:
             try:
                 self._load(point)
             except (Exception, SystemExit) as error:  # noqa: BLE001  one broken plug-in must not break the others
+                from modelscope_ext.utils.logger import logger
+
                 logger.warning("%s could not be loaded: %s", current_origin(), printable(str(error), 500))
                 return error
         return None

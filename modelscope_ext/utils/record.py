@@ -1,31 +1,32 @@
-"""The small base of the frozen dataclasses that the steps hand to each other, and a quick way to declare them.
+"""The small base of the dataclasses that the steps hand to each other, and a quick way to declare them.
 
-`dataclasses.dataclass(frozen=True)` writes and compiles six methods for a class; for the forty classes of a short
-command that was a third of its time. `dataclass` here is the same to those who use the class: fields, `replace`,
-comparison, hash, `repr` and the error on assignment. Its methods are shared by all classes, and the one that has to be
-compiled, `__init__`, is so when a class is first used.
+`dataclasses.dataclass` writes and compiles six methods for a class, and its module imports `inspect`, `ast` and
+`tokenize`: for the forty classes of a short command that was a third of its time. `dataclass` here is the same to
+those who use the class: fields, `replace`, comparison, hash, `repr` and the error on assignment. Its methods are shared
+by all classes; `__init__` is compiled when a class is first used, and what `dataclasses` itself wants to know of a
+class is made when it first asks.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import sys
+from _thread import RLock
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, FrozenInstanceError, fields, is_dataclass
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-__all__ = ["Record", "dataclass", "plain"]
+__all__ = ["Record", "dataclass", "field", "names_of", "plain", "replace"]
 
 
 class Record:
-    """Gives a frozen dataclass `to_dict()`, whose result `json.dumps` accepts."""
+    """Gives a dataclass `to_dict()`, whose result `json.dumps` accepts."""
 
     __slots__ = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types: nested records become dicts, tuples become lists."""
-        return {f.name: plain(getattr(self, f.name)) for f in fields(self)}  # type: ignore[arg-type]
+        return {name: plain(getattr(self, name)) for name in names_of(type(self))}
 
 
 def plain(value: Any) -> Any:
@@ -37,8 +38,8 @@ def plain(value: Any) -> Any:
     """
     if value is None or isinstance(value, str | int | float | bool):
         return value
-    if isinstance(value, Record) or (is_dataclass(value) and not isinstance(value, type)):
-        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}  # type: ignore[arg-type]
+    if hasattr(type(value), "__record__") or hasattr(type(value), "__dataclass_fields__"):
+        return {name: plain(getattr(value, name)) for name in names_of(type(value))}
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -46,31 +47,131 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def names_of(cls: type) -> tuple[str, ...]:
+    """Return the names of a dataclass's fields, in order.
+
+    Example:
+        >>> from modelscope_ext.safety.finding import Finding
+        >>> names_of(Finding)[:2]
+        ('code', 'level')
+    """
+    if "__record__" in cls.__dict__:
+        return tuple(one.name for one in cls.__record__)  # type: ignore[attr-defined]
+    return tuple(cls.__dataclass_fields__)  # type: ignore[attr-defined]
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+_MISSING = _Missing()
+
+
+class _Field:
+    """One field, as it was declared."""
+
+    __slots__ = ("compare", "default", "default_factory", "hash", "name", "repr")
+
+    def __init__(self, default: Any, default_factory: Any, repr: bool, compare: bool, hash: bool | None) -> None:
+        self.name = ""
+        self.default, self.default_factory = default, default_factory
+        self.repr, self.compare, self.hash = repr, compare, hash
+
+    @classmethod
+    def of(cls, given: Any) -> _Field:
+        """Return the field that a class attribute declares: a default, ours, or one of `dataclasses.field`."""
+        if isinstance(given, cls):
+            return given
+        theirs = sys.modules.get("dataclasses")
+        if theirs is None or not isinstance(given, theirs.Field):
+            return cls(given, _MISSING, True, True, None)
+        default, factory = (
+            _MISSING if value is theirs.MISSING else value for value in (given.default, given.default_factory)
+        )
+        return cls(default, factory, given.repr, given.compare, given.hash)
+
+
+def _field(
+    *,
+    default: Any = _MISSING,
+    default_factory: Any = _MISSING,
+    repr: bool = True,
+    compare: bool = True,
+    hash: bool | None = None,
+) -> Any:
+    """Declare a field as `dataclasses.field` does."""
+    return _Field(default, default_factory, repr, compare, hash)
+
+
+def _replace(record: Any, /, **changes: Any) -> Any:
+    """Return a copy with other values, as `dataclasses.replace` does."""
+    return type(record)(**{**{name: getattr(record, name) for name in names_of(type(record))}, **changes})
+
+
 def _declared(*, frozen: bool) -> Callable[[type], type]:
-    """Return the decorator of a frozen dataclass without `InitVar`, keyword-only fields or a record as its base."""
-    if not frozen:
-        raise TypeError("dataclass(frozen=False): declare it with dataclasses.dataclass")
-    return _record
+    """Return the decorator of a dataclass without `InitVar`, keyword-only fields or a record as its base."""
+    return lambda cls: _record(cls, frozen)
 
 
-def _record(cls: type) -> type:
-    dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
-    methods = {"__eq__": _eq, "__hash__": _hash, "__repr__": _repr, "__init__": _late_init(cls)}
+def _record(cls: Any, frozen: bool) -> type:
+    declared = []
+    for name in cls.__annotations__:
+        one = _Field.of(given := cls.__dict__.get(name, _MISSING))
+        one.name = name
+        declared.append(one)
+        if one.default is not _MISSING:
+            setattr(cls, name, one.default)
+        elif given is not _MISSING:
+            delattr(cls, name)
+    methods: dict[str, Any] = {"__eq__": _eq, "__repr__": _repr, "__init__": _late_init(cls), "__replace__": _replace}
+    methods["__hash__"] = _hash if frozen else None
     for name, method in methods.items():
         if name not in cls.__dict__:
             setattr(cls, name, method)
-    cls.__setattr__ = _refuse_to_set  # type: ignore[method-assign, assignment]
-    cls.__delattr__ = _refuse_to_delete  # type: ignore[method-assign, assignment]
-    cls.__signature__ = _Signature()  # type: ignore[attr-defined]
-    said = cls.__dataclass_params__  # type: ignore[attr-defined]
-    said.init = said.repr = said.eq = said.frozen = True
-    return cls
+    if frozen:
+        cls.__setattr__, cls.__delattr__ = _refuse_to_set, _refuse_to_delete
+    cls.__record__ = tuple(declared)
+    setattr(cls, "__match_args__", tuple(one.name for one in declared))  # noqa: B010 - mypy takes it for final
+    cls.__signature__ = _Signature()
+    cls.__dataclass_fields__ = _Asked(cls, "__dataclass_fields__", frozen)
+    cls.__dataclass_params__ = _Asked(cls, "__dataclass_params__", frozen)
+    return cls  # type: ignore[no-any-return]
 
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass
+    from dataclasses import field as field
+    from dataclasses import replace as replace
 else:
-    dataclass = _declared
+    dataclass, field, replace = _declared, _field, _replace
+
+
+class _Asked:
+    """What `dataclasses` looks up in a class; when it first does, its own decorator is asked to make it."""
+
+    _lock = RLock()
+
+    def __init__(self, cls: type, name: str, frozen: bool) -> None:
+        self._cls, self._name, self._frozen = cls, name, frozen
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        import dataclasses
+
+        cls: Any = self._cls
+        with self._lock:
+            if cls.__dict__[self._name] is self:
+                for one in cls.__record__:
+                    flags = {"repr": one.repr, "compare": one.compare, "hash": one.hash}
+                    for key in ("default", "default_factory"):
+                        if getattr(one, key) is not _MISSING:
+                            flags[key] = getattr(one, key)
+                    setattr(cls, one.name, dataclasses.field(**flags))
+                dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
+                said = cls.__dataclass_params__
+                said.init = said.repr = said.eq = True
+                said.frozen = self._frozen
+        return cls.__dict__[self._name]
 
 
 def _late_init(cls: type) -> Callable[..., None]:
@@ -83,16 +184,16 @@ def _late_init(cls: type) -> Callable[..., None]:
 
 def _settle(cls: Any) -> Any:
     """Compile the `__init__` of a class, in place of the one that calls this."""
-    names: dict[str, Any] = {"_set": object.__setattr__, "_MISSING": MISSING}
+    names: dict[str, Any] = {"_set": object.__setattr__, "_MISSING": _MISSING}
     parameters, body = [], []
-    for field in fields(cls):
-        name = field.name
+    for one in cls.__record__:
+        name = one.name
         value = name
-        if field.default is not MISSING:
-            names[f"_of_{name}"] = field.default
+        if one.default is not _MISSING:
+            names[f"_of_{name}"] = one.default
             parameters.append(f"{name}=_of_{name}")
-        elif field.default_factory is not MISSING:
-            names[f"_of_{name}"] = field.default_factory
+        elif one.default_factory is not _MISSING:
+            names[f"_of_{name}"] = one.default_factory
             parameters.append(f"{name}=_MISSING")
             value = f"_of_{name}() if {name} is _MISSING else {name}"
         else:
@@ -114,20 +215,20 @@ class _Signature:
     def __get__(self, instance: Any, cls: type) -> Any:
         from inspect import signature
 
-        made = signature(_settle(cls))
+        own: Any = cls
+        made = signature(_settle(own) if "__record__" in cls.__dict__ else own.__init__)
         return made.replace(parameters=list(made.parameters.values())[1:])
 
 
 @cache
-def _compared(cls: type) -> Callable[[Any], Any]:
-    names = [field.name for field in fields(cls) if field.compare]
+def _compared(cls: Any) -> Callable[[Any], Any]:
+    names = [one.name for one in cls.__record__ if one.compare]
     return attrgetter(*names) if names else lambda _: ()
 
 
 @cache
-def _hashed(cls: type) -> Callable[[Any], Any]:
-    chosen = (field for field in fields(cls) if (field.compare if field.hash is None else field.hash))
-    names = [field.name for field in chosen]
+def _hashed(cls: Any) -> Callable[[Any], Any]:
+    names = [one.name for one in cls.__record__ if (one.compare if one.hash is None else one.hash)]
     return attrgetter(*names) if names else lambda _: ()
 
 
@@ -143,17 +244,21 @@ def _hash(self: Any) -> int:
 
 
 def _repr(self: Any) -> str:
-    shown = ", ".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self) if field.repr)
+    shown = ", ".join(f"{one.name}={getattr(self, one.name)!r}" for one in self.__record__ if one.repr)
     return f"{self.__class__.__qualname__}({shown})"
 
 
 def _refuse_to_set(self: Any, name: str, value: Any) -> None:
-    if "__signature__" in self.__class__.__dict__ or name in self.__dataclass_fields__:
+    if "__record__" in self.__class__.__dict__ or name in self.__match_args__:
+        from dataclasses import FrozenInstanceError
+
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
     object.__setattr__(self, name, value)
 
 
 def _refuse_to_delete(self: Any, name: str) -> None:
-    if "__signature__" in self.__class__.__dict__ or name in self.__dataclass_fields__:
+    if "__record__" in self.__class__.__dict__ or name in self.__match_args__:
+        from dataclasses import FrozenInstanceError
+
         raise FrozenInstanceError(f"cannot delete field {name!r}")
     object.__delattr__(self, name)

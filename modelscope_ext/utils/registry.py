@@ -40,7 +40,6 @@ from modelscope_ext.utils.entry import (
     ships_with_us,
     written,
 )
-from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.plugins import PlugIns, current_origin, import_string
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
@@ -137,6 +136,8 @@ class Registry:
             rivals = [one for one in self._entries if one.key == entry.key]
             if entry.forced:
                 if rivals and current_origin():  # who installs a package should learn what it takes the place of
+                    from modelscope_ext.utils.logger import logger
+
                     logger.warning("%s: %s replaces %s", self._name, entry, rivals[0])
                 at = self._entries.index(rivals[0]) if rivals else len(self._entries)
                 kept = [[one for one in part if one not in rivals] for part in (self._entries[:at], self._entries[at:])]

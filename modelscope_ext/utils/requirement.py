@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modelscope_ext.utils.conflicts import PROVIDERS, advice_of_companions, conflict_between, conflict_of
 from modelscope_ext.utils.distributions import Distribution, canonical_name, installed, requires
-from modelscope_ext.utils.record import Record, dataclass
+from modelscope_ext.utils.record import Record, dataclass, replace
 from modelscope_ext.utils.text import printable
 from modelscope_ext.utils.versions import BOUND, holds, plain_bounds, plain_release, release
 

@@ -548,6 +548,14 @@ def test_any_json_is_a_config_or_an_error_of_ours(value):
         assert cfg.to_dict() == value
 
 
+@pytest.mark.parametrize("real", [0.0, -0.0, 3.5, -2.0, float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("imaginary", [0.0, -0.0, 1.5, -1.0, float("-inf"), float("nan")])
+def test_complex_numbers_are_read_back_with_their_signs(real, imaginary):
+    values = {"complex": 1, "type": "x", "dict": {"a": complex(real, imaginary)}}
+    read = Config.from_string(Config(values).pretty_text, ".py", trust_remote_code=True).to_dict()
+    assert repr(read["dict"]["a"]) == repr(complex(real, imaginary))
+
+
 @given(values=tops(trees(LITERALS | st.floats(), TEXT | st.integers(-5, 5) | st.none(), tuples=True)))
 @settings(max_examples=60, deadline=None)
 def test_pretty_text_is_read_back_to_the_same_values(values):

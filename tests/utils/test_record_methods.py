@@ -6,6 +6,9 @@ import copy
 import dataclasses
 import inspect
 import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -106,8 +109,44 @@ def test_a_class_keeps_its_own_methods():
             return "own"
 
     assert repr(Own("a")) == "own" and Own("a") == Own("a")
-    with pytest.raises(TypeError, match="frozen=False"):
-        record.dataclass(frozen=False)
+
+
+def test_a_loose_record_can_be_changed_and_has_no_hash():
+    @record.dataclass(frozen=False)
+    class Loose:
+        """One that is filled."""
+
+        name: str
+        parts: list[str] = record.field(default_factory=list)
+
+    one = Loose("a")
+    one.name, one.other = "b", 1
+    one.parts.append("p")
+    assert one == Loose("b", ["p"]) and Loose("b").parts == []
+    assert dataclasses.replace(one, parts=[]) == record.replace(one, parts=[]) == Loose("b")
+    assert not Loose.__dataclass_params__.frozen and dataclasses.is_dataclass(Loose)
+    with pytest.raises(TypeError, match="unhashable"):
+        hash(one)
+    with pytest.raises(TypeError, match="nobody"):
+        record.replace(one, nobody=1)
+
+
+def test_threads_that_ask_at_once_get_the_same_fields():
+    for _ in range(50):
+        cls = declare(record.dataclass(frozen=True))
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda _, cls=cls: [f.name for f in dataclasses.fields(cls)], range(16)))
+        assert all(names == list(cls.__match_args__) for names in found)
+
+
+def test_a_class_is_declared_without_the_standard_librarys_dataclasses():
+    code = (
+        "import sys; from modelscope_ext.utils.record import *; from modelscope_ext.safety.limits import Limits\n"
+        "assert Limits(depth=3) == replace(Limits(), depth=3) != Limits(); hash(Limits()), repr(Limits())\n"
+        "assert Limits().to_dict()['depth'] == 64 and 'dataclasses' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_record_of_the_package_can_be_made_and_described():

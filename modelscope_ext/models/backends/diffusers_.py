@@ -8,7 +8,6 @@ component loads as that. All components have one dtype: the caller's, else that 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelscope_ext.errors import OptionError
@@ -18,6 +17,8 @@ from modelscope_ext.models.decision.pipeline_index import INDEX, PipelineIndex
 from modelscope_ext.models.resolution import BaseReference, Match, Resolution
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelscope_ext.metadata.evidence import Evidence
     from modelscope_ext.metadata.snapshot import Snapshot
     from modelscope_ext.safety.grants import Grants

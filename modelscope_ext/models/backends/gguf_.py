@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelscope_ext.errors import BackendNotLoadable, NotAModel, OptionError, WeightsMismatch
@@ -24,6 +23,8 @@ from modelscope_ext.models.resolution import Match, Resolution
 from modelscope_ext.utils.text import listing, printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelscope_ext.metadata.evidence import Evidence
     from modelscope_ext.models.backends._transformers.folder import Folder
     from modelscope_ext.safety.grants import Grants

@@ -10,7 +10,6 @@ the caller say otherwise.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelscope_ext.errors import OptionError
@@ -21,6 +20,8 @@ from modelscope_ext.models.resolution import Match, Resolution
 from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelscope_ext.metadata.evidence import Evidence
     from modelscope_ext.metadata.snapshot import Snapshot
     from modelscope_ext.safety.grants import Grants

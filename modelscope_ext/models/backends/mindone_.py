@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelscope_ext.errors import OptionError
@@ -22,6 +21,8 @@ from modelscope_ext.models.resolution import Match, Reason, Resolution
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelscope_ext.metadata.evidence import Evidence
     from modelscope_ext.metadata.snapshot import Snapshot
     from modelscope_ext.safety.grants import Grants

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from modelscope_ext.errors import OptionError
@@ -37,6 +36,8 @@ from modelscope_ext.models.resolution import Match, Resolution
 from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelscope_ext.metadata.evidence import Evidence
     from modelscope_ext.metadata.snapshot import Snapshot
     from modelscope_ext.safety.grants import Grants

@@ -7,12 +7,12 @@ config.json of transformers with nothing but ONNX graphs is not transformers', o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.models.decision import tables
 from modelscope_ext.models.decision.heads import infer_head, label_count, one_label, rewards
 from modelscope_ext.models.resolution import Match, Reason, Strength
+from modelscope_ext.utils.record import replace
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence

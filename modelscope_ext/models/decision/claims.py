@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modelscope_ext.models.backends import BUILTINS, canonical_backend
@@ -26,6 +25,7 @@ from modelscope_ext.models.decision.recognised import claim, find, is_bare_card,
 from modelscope_ext.models.frameworks import canonical_framework
 from modelscope_ext.models.resolution import Match, Reason, Strength
 from modelscope_ext.models.tasks import canonical
+from modelscope_ext.utils.record import replace
 
 if TYPE_CHECKING:
     from modelscope_ext.metadata.evidence import Evidence

@@ -3,19 +3,20 @@
 They are made from the libraries' own mappings by ``scripts/make_tables.py``; nothing here imports those libraries.
 """
 
+# ruff: noqa: PTH118, PTH120 - at the start of every short command, where pathlib takes longer than reading
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from modelscope_ext.utils.record import dataclass
 
 __all__ = ["AutoClass", "DiffusersTable", "TransformersTable", "diffusers", "modelscope", "transformers"]
 
-_DATA = Path(__file__).parent.parent / "data"
+_DATA = os.path.join(os.path.dirname(os.path.dirname(__file__)), "data")
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,8 @@ class ModelScopeTable:
 
 
 def _read(name: str) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads((_DATA / name).read_bytes())
+    with open(os.path.join(_DATA, name), "rb") as file:
+        data: dict[str, Any] = json.load(file)
     return data
 
 

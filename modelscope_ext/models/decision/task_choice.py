@@ -8,7 +8,6 @@ a finding says so. Example of a weak one: a trainer writes ``{"framework": "pyto
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from modelscope_ext.models.decision import conventions
@@ -16,6 +15,7 @@ from modelscope_ext.models.decision.heads import compatible
 from modelscope_ext.models.decision.recognised import library
 from modelscope_ext.models.resolution import Finding, Match, Reason
 from modelscope_ext.models.tasks import ALIASES, TASKS, canonical
+from modelscope_ext.utils.record import dataclass, field
 from modelscope_ext.utils.text import printable
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _NARROWED = {
 }
 
 
-@dataclass
+@dataclass(frozen=False)
 class TaskChoice:
     """The tasks, the default first, why, and what had to be remarked.
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 
 from modelscope_ext.models.builder import BACKENDS
 from modelscope_ext.models.decision.claims import TWINS
 from modelscope_ext.models.frameworks import canonical_framework
 from modelscope_ext.models.resolution import Match, Reason, Strength
+from modelscope_ext.utils.record import replace
 from modelscope_ext.utils.requirement import is_installed
 
 __all__ = ["break_tie"]

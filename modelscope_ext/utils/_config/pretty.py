@@ -21,7 +21,7 @@ _SHADOWING = ("globals", "dict")  # names that the text itself uses: assigned la
 
 
 #: Types whose `repr` is their literal.
-_PLAIN = frozenset((str, int, bool, bytes, complex, type(None)))
+_PLAIN = frozenset((str, int, bool, bytes, type(None)))
 
 #: Where a value is: what it is in, and its own part of the path.
 _Place = tuple[Any, str] | None
@@ -83,6 +83,8 @@ def _node(value: Any, place: _Place, strict: bool, call: bool) -> str | _Group:
         return repr(str(value))
     if isinstance(value, float):
         return _float(float(value))
+    if isinstance(value, complex):
+        return _complex(complex(value))
     if isinstance(value, bool | bytes):
         return repr(value)
     if isinstance(value, Mapping):
@@ -116,6 +118,15 @@ def _float(value: float) -> str:
     if math.isfinite(value):
         return repr(value)
     return "1e999 - 1e999" if math.isnan(value) else ("1e999" if value > 0 else "-1e999")
+
+
+def _complex(value: complex) -> str:
+    """Return the `repr` where it is read back: a sum of a real and an imaginary number loses minus zeros."""
+    parts = (value.real, value.imag)
+    signed = any(part == 0 and math.copysign(1, part) < 0 for part in parts) or (value.real == 0 and value.imag < 0)
+    if not signed and all(map(math.isfinite, parts)):
+        return repr(value)
+    return f"0j.__class__({', '.join(map(_float, parts))})"  # no name is used: a key of the file might have it
 
 
 def _group(start: str, end: str, items: list[tuple[str, Any]]) -> _Group:

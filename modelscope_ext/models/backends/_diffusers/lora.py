@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import MissingRequirement, OptionError, WeightsMismatch
@@ -18,6 +17,8 @@ from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.text import listing, printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelscope_ext.metadata.evidence import Evidence
 
 __all__ = ["active", "apply", "check_installed", "lora_file", "reference", "remove", "save"]

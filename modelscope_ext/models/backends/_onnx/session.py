@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import MalformedMetadata, MissingRequirement, NotAModel, OptionError
@@ -18,6 +17,8 @@ from modelscope_ext.safety.reading import parse_json, read_inside
 from modelscope_ext.utils.text import did_you_mean, listing, printable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from modelscope_ext.models.backends._onnx.image import Processor
     from modelscope_ext.models.backends._onnx.sounds import Extractor
 

@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelscope_ext.errors import BackendNotLoadable, ModelScopeExtError, OptionError
@@ -24,6 +23,7 @@ from modelscope_ext.utils.text import listing, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 __all__ = ["FILE", "export", "without_code", "write_graph"]
 

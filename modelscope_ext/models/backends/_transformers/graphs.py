@@ -7,11 +7,10 @@ and outputs are the library's own, which other exporters use too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from types import MappingProxyType
 from typing import Any
 
-from modelscope_ext.utils.record import Record, dataclass
+from modelscope_ext.utils.record import Record, dataclass, field
 
 __all__ = ["GRAPHS", "NOT_EXPORTED", "TO_ONNX", "WRITES", "Graph", "why_not"]
 
