@@ -26,6 +26,7 @@ __all__ = ["Output", "columns", "is_terminal", "padded", "report_error", "size"]
 _MARKS = {"\u2713": "green", "\u2717": "bold red", "error": "bold red", "danger": "bold red", "warning": "yellow"}
 _HUGE = float("inf")
 _CELL = 400  # characters of one cell at most
+_NARROW = 24  # columns that the last column of a table should have at least
 
 
 class Output:
@@ -131,27 +132,48 @@ class Output:
         if not cells:
             return
         if self.colour:
-            self._rich_table(cells, header, styles, indent)
+            self._coloured_table(cells, header, styles, indent)
             return
         lines = [list(header), *cells] if header else cells
-        widths = [max(columns(row[at]) for row in lines if at < len(row)) for at in range(max(map(len, lines)))]
+        widths = _widths(lines)
         for row in lines:
             text = "  ".join(padded(cell, width) for cell, width in zip(row, widths, strict=False))
             self._write(" " * indent + text.rstrip())
 
-    def _rich_table(self, cells: list[list[str]], header: Sequence[str], styles: Sequence[str], indent: int) -> None:
+    def _coloured_table(
+        self, cells: list[list[str]], header: Sequence[str], styles: Sequence[str], indent: int
+    ) -> None:
+        """Print a table in colours; what is too long in the last column goes on below itself."""
+        from rich.text import Text
+
+        rows, headed = [*([list(header)] if header else []), *cells], bool(header)
+        widths = _widths(rows)
+        room = self.console.width - indent - sum(width + 2 for width in widths[:-1])
+        if room < _NARROW:
+            self._rich_table(rows, headed, styles, indent)
+            return
+        for number, row in enumerate(rows):
+            texts = [Text(cell, style=_style(styles, at, cell, headed and not number)) for at, cell in enumerate(row)]
+            last = texts.pop() if len(row) == len(widths) else Text()
+            for text, width in zip(texts, widths, strict=False):
+                text.append(" " * (width + 2 - columns(text.plain)))
+            line = Text.assemble(" " * indent, *texts)
+            for piece in last.wrap(self.console, room, overflow="fold") or [last]:
+                self.console.print(Text.assemble(line, piece), soft_wrap=True)
+                line = Text(" " * (self.console.width - room))
+
+    def _rich_table(self, rows: list[list[str]], header: bool, styles: Sequence[str], indent: int) -> None:
+        """Print a table in colours where columns before the last have to be folded, too; its import takes 10 ms."""
         from rich.table import Table
         from rich.text import Text
 
         grid = Table.grid(padding=(0, 2, 0, 0))
-        for column in range(max(map(len, cells))):
-            grid.add_column(style=styles[column] if column < len(styles) else "", overflow="fold")
-        margin = Text(" " * indent)
-        for row in ([list(header)] if header else []) + cells:
-            is_header = bool(header) and row == list(header)
-            texts = [Text(cell, style="dim" if is_header else _MARKS.get(cell, "")) for cell in row]
+        for _ in range(max(map(len, rows))):
+            grid.add_column(overflow="fold")
+        for number, row in enumerate(rows):
+            texts = [Text(cell, style=_style(styles, at, cell, header and not number)) for at, cell in enumerate(row)]
             if texts:
-                texts[0] = Text.assemble(margin, texts[0])
+                texts[0] = Text.assemble(" " * indent, texts[0])
             grid.add_row(*texts)
         self.console.print(grid)
 
@@ -196,6 +218,16 @@ class Output:
     def warn(self, text: str) -> None:
         """Say on stderr what went wrong, quiet or not."""
         self.stderr.write(f"{text}\n")
+
+
+def _widths(rows: list[list[str]]) -> list[int]:
+    """Return how many columns of a terminal each column of a table takes."""
+    return [max(columns(row[at]) for row in rows if at < len(row)) for at in range(max(map(len, rows)))]
+
+
+def _style(styles: Sequence[str], column: int, cell: str, header: bool) -> str:
+    own = "dim" if header else _MARKS.get(cell, "")
+    return " ".join(filter(None, (styles[column] if column < len(styles) else "", own)))
 
 
 def report_error(error: BaseException, arguments: Sequence[str]) -> int:

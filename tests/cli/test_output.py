@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from modelscope_ext.cli import inspect_
-from modelscope_ext.cli.output import Output, size
+from modelscope_ext.cli.output import Output, columns, size
 from modelscope_ext.models.resolution import Finding, Reason, Rejected, Resolution, Source, Weights
 from modelscope_ext.utils.logger import logger
 from modelscope_ext.utils.requirement import Check
@@ -82,6 +82,28 @@ def test_a_terminal_gets_colours_and_the_same_words(monkeypatch):
     assert "\x1b" not in plain and "\u202e" not in plain
     words = shown(io.StringIO()).replace(" ok ", " \u2713 ").replace(" -- ", " \u2717 ").split()
     assert plain.split() == words
+
+
+@pytest.mark.pt
+@pytest.mark.parametrize("width", [30, 50, 80])
+def test_a_narrow_terminal_folds_the_last_column_below_itself(monkeypatch, width):
+    import re
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = Terminal()
+    rows = [
+        ("\u6a21\u578b", "a reason of several words that does not fit on one line of it"),
+        ("b", "x" * 90),
+        ("alone",),
+    ]
+    Output(stdout=stream).table(rows, styles=("dim",), header=("what", "why"))
+    lines = re.sub(r"\x1b\[[\d;]*m", "", stream.getvalue()).splitlines()
+    assert all(columns(line.rstrip()) <= width for line in lines)
+    starts = [line for line in lines if not line.startswith(" " * 9)]
+    assert [line.split()[0] for line in starts] == ["what", "\u6a21\u578b", "b", "alone"]
+    assert "".join(lines).replace(" ", "").count("x") == 90
+    assert lines[1].startswith("  \u6a21\u578b   a reason")
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])

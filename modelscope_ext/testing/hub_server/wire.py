@@ -174,6 +174,8 @@ class Handler(BaseHTTPRequestHandler):
         if whole and self._kernel_sends(reply, start, stop, request):
             return
         limit = stop if reply.cut is None else min(stop, start + reply.cut)
+        if reply.rate:  # a slow line holds little: what was sent is nearly what has arrived
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CHUNK // 16)
         pauses = sorted(reply.pauses)
         for piece in _pieces(reply, start, limit):
             while pauses and request.sent >= pauses[0][0]:
