@@ -128,6 +128,9 @@ for setting in arg["limits"]:
     import resource, signal
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (setting, resource.RLIM_INFINITY))
+import socket
+from urllib3.connection import HTTPConnection
+HTTPConnection.default_socket_options += [(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)]  # what is sent nearly arrived
 from modelscope_ext.errors import ModelScopeExtError
 from modelscope_ext.hub import stripes
 from modelscope_ext.hub.download import download
