@@ -57,7 +57,9 @@ def names_of(cls: type) -> tuple[str, ...]:
     """
     if "__record__" in cls.__dict__:
         return tuple(one.name for one in cls.__record__)  # type: ignore[attr-defined]
-    return tuple(cls.__dataclass_fields__)  # type: ignore[attr-defined]
+    from dataclasses import fields
+
+    return tuple(one.name for one in fields(cls))
 
 
 class _Missing:
@@ -115,6 +117,8 @@ def _declared(*, frozen: bool) -> Callable[[type], type]:
 
 
 def _record(cls: Any, frozen: bool) -> type:
+    if hasattr(cls, "__record__"):
+        raise TypeError(f"{cls.__qualname__}: its base is a record; declare it with dataclasses.dataclass")
     declared = []
     for name in cls.__annotations__:
         one = _Field.of(given := cls.__dict__.get(name, _MISSING))

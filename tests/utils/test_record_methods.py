@@ -9,7 +9,7 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -129,6 +129,20 @@ def test_a_loose_record_can_be_changed_and_has_no_hash():
         hash(one)
     with pytest.raises(TypeError, match="nobody"):
         record.replace(one, nobody=1)
+
+
+def test_a_record_is_no_base_of_a_record():
+    with pytest.raises(TypeError, match=r"More: its base is a record; declare it with dataclasses.dataclass"):
+        record.dataclass(frozen=True)(type("More", (Thing,), {"__annotations__": {"more": int}}))
+
+
+def test_what_belongs_to_the_class_is_no_field():
+    @dataclasses.dataclass
+    class Theirs:
+        name: str
+        kind: ClassVar[str] = "k"
+
+    assert record.plain(Theirs("a")) == {"name": "a"} and record.replace(Theirs("a"), name="b") == Theirs("b")
 
 
 def test_threads_that_ask_at_once_get_the_same_fields():
