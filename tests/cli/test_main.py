@@ -190,3 +190,11 @@ def test_nothing_heavy_is_imported(command, make_model):
     arguments = [part.format(folder=folder) for part in command.split()]
     names = loaded(f"from modelscope_ext.cli import main\nmain({arguments!r})")
     assert not HEAVY & names
+
+
+@pytest.mark.parametrize("shape", ["--json", "--format=text"])
+def test_inspect_imports_of_the_standard_library_only_what_it_needs(shape, make_model):
+    arguments = ["inspect", str(make_model()), shape]
+    names = loaded(f"from modelscope_ext.cli import main\nmain({arguments!r})")
+    spared = {"dataclasses", "inspect", "ast", "logging", "pathlib", "urllib.parse", "tempfile", "shutil"}
+    assert not spared & (names - loaded("pass"))
