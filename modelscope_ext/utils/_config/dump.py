@@ -11,7 +11,7 @@ from typing import Any
 
 from modelscope_ext.errors import ConfigError
 from modelscope_ext.utils._config.errors import ConfigKeyError, ConfigTypeError
-from modelscope_ext.utils._config.pretty import at, python_text
+from modelscope_ext.utils._config.pretty import Place, at, python_text
 from modelscope_ext.utils.text import printable
 
 __all__ = ["as_json", "as_python", "as_yaml"]
@@ -80,22 +80,18 @@ def _dumper() -> Any:
     return Dumper
 
 
-#: Where a value is: what it is in, whether that is a list, and its key or index there. None is the top level.
-_Place = tuple[Any, bool, Any] | None
-
-
-def _plain(value: Any, place: _Place, form: str) -> Any:
+def _plain(value: Any, place: Place, form: str) -> Any:
     """Return `value` in fresh containers of the types that JSON and YAML know; others are an error naming the place."""
     kind = type(value)
     if kind is int or value is None or kind is bool:
         return value
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
-            raise ConfigError(f"{_at(place)} holds a lone surrogate, which is no character. Remove it.")
+            raise ConfigError(f"{at(place)} holds a lone surrogate, which is no character. Remove it.")
         return str(value)
     if isinstance(value, float):
         if form == "JSON" and not math.isfinite(value):
-            raise ConfigError(f"{_at(place)} is {value!r}, which JSON cannot express. Write null, or dump to .yaml.")
+            raise ConfigError(f"{at(place)} is {value!r}, which JSON cannot express. Write null, or dump to .yaml.")
         return float(value)
     if isinstance(value, Mapping):
         plain: dict[Any, Any] = {}
@@ -104,36 +100,27 @@ def _plain(value: Any, place: _Place, form: str) -> Any:
             here = (place, False, key)
             if name in plain:
                 raise ConfigKeyError(
-                    f"{_at(here)}: two keys are {printable(repr(name), 60)} in {form}. Rename one of them."
+                    f"{at(here)}: two keys are {printable(repr(name), 60)} in {form}. Rename one of them."
                 )
             plain[name] = _plain(item, here, form)
         return plain
     if isinstance(value, list | tuple):
         return [_plain(item, (place, True, index), form) for index, item in enumerate(value)]
     raise ConfigTypeError(
-        f"{_at(place)} is {printable(value, 60)} ({type(value).__name__}), which {form} cannot express. "
+        f"{at(place)} is {printable(value, 60)} ({type(value).__name__}), which {form} cannot express. "
         "Convert it to a number, string, list or dict."
     )
 
 
-def _key(key: Any, place: _Place, form: str) -> Any:
+def _key(key: Any, place: Place, form: str) -> Any:
     if type(key) is str and key.isascii():
         return key
     if not isinstance(key, str | int | float | type(None)):
-        raise ConfigTypeError(f"{_at(place)}: the key {printable(repr(key), 60)} cannot be expressed in {form}.")
+        raise ConfigTypeError(f"{at(place)}: the key {printable(repr(key), 60)} cannot be expressed in {form}.")
     key = _plain(key, place, form)
     if form == "YAML" or isinstance(key, str):
         return key
     return json.dumps(key)
-
-
-def _at(place: _Place) -> str:
-    """Return where in a configuration a value is, for messages: ``a.b[0]``."""
-    parts = []
-    while place is not None:
-        place, in_list, key = place
-        parts.append(f"[{key}]" if in_list else f".{key}")
-    return at("".join(reversed(parts)).removeprefix("."))
 
 
 _CONSTANTS = {None: "null", True: "true", False: "false"}

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from modelscope_ext.utils._config.errors import ConfigKeyError, ConfigTypeError
 from modelscope_ext.utils.text import printable
 
-__all__ = ["at", "python_text"]
+__all__ = ["Place", "at", "python_text"]
 
 _WIDTH, _INDENT = 79, 4  # columns
 _SHADOWING = ("globals", "dict")  # names that the text itself uses: assigned last, in this order
@@ -23,8 +23,8 @@ _SHADOWING = ("globals", "dict")  # names that the text itself uses: assigned la
 #: Types whose `repr` is their literal.
 _PLAIN = frozenset((str, int, bool, bytes, type(None)))
 
-#: Where a value is: what it is in, and its own part of the path.
-_Place = tuple[Any, str] | None
+#: Where a value is: what it is in, whether that is a list, and its key or index there. None is the top level.
+Place = tuple[Any, bool, Any] | None
 
 
 class _Group(NamedTuple):
@@ -61,21 +61,25 @@ def python_text(values: Mapping[Any, Any], *, strict: bool) -> str:
         if strict and (not isinstance(key, str) or key.startswith("__")):
             raise ConfigKeyError(f"a .py configuration cannot hold the key {printable(repr(key), 60)}. Dump to .yaml.")
         name = f"{key} = " if _is_name(key) else f"globals()[{key!r}] = "
-        node = _node(values[key], (None, str(key)), strict, call or key == "dict")
+        node = _node(values[key], (None, False, key), strict, call or key == "dict")
         lines.append(f"{name}{_laid_out(node, 0, len(name), 0)}\n")
     return "".join(lines)
 
 
-def at(path: str) -> str:
-    """Return where in a configuration something is, for messages."""
-    return printable(path, 200) or "the top level"
+def at(place: Place) -> str:
+    """Return where in a configuration a value is, for messages: ``a.b[0]``."""
+    parts = []
+    while place is not None:
+        place, in_list, key = place
+        parts.append(f"[{key}]" if in_list else f".{key}")
+    return printable("".join(reversed(parts)).removeprefix("."), 200) or "the top level"
 
 
 def _is_name(key: Any) -> bool:
     return isinstance(key, str) and key.isascii() and key.isidentifier() and not iskeyword(key)
 
 
-def _node(value: Any, place: _Place, strict: bool, call: bool) -> str | _Group:
+def _node(value: Any, place: Place, strict: bool, call: bool) -> str | _Group:
     """Return a value's text, or for a container the texts in it."""
     if type(value) in _PLAIN:
         return repr(value)
@@ -88,30 +92,22 @@ def _node(value: Any, place: _Place, strict: bool, call: bool) -> str | _Group:
     if isinstance(value, bool | bytes):
         return repr(value)
     if isinstance(value, Mapping):
-        items = [(key, _node(item, (place, f".{key}"), strict, call)) for key, item in value.items()]
+        items = [(key, _node(item, (place, False, key), strict, call)) for key, item in value.items()]
         if call and all(map(_is_name, value)):
             return _group("dict(", ")", [(f"{key}=", node) for key, node in items])
         names = (_flat(_node(key, place, strict, call)) for key in value)
         return _group("{", "}", [(f"{name}: ", node) for name, (_, node) in zip(names, items, strict=True)])
     if isinstance(value, list | tuple):
-        nodes = [("", _node(item, (place, f"[{index}]"), strict, call)) for index, item in enumerate(value)]
+        nodes = [("", _node(item, (place, True, index), strict, call)) for index, item in enumerate(value)]
         if isinstance(value, list):
             return _group("[", "]", nodes)
         return _group("(", ", )" if len(nodes) == 1 else ")", nodes)
     if strict:
         raise ConfigTypeError(
-            f"{at(_path(place))} is {printable(value, 60)} ({type(value).__name__}), which has no Python literal. "
+            f"{at(place)} is {printable(value, 60)} ({type(value).__name__}), which has no Python literal. "
             "Convert it to a number, string, list or dict."
         )
     return repr(value)
-
-
-def _path(place: _Place) -> str:
-    parts = []
-    while place is not None:
-        place, part = place
-        parts.append(part)
-    return "".join(reversed(parts))
 
 
 def _float(value: float) -> str:
